@@ -1,0 +1,60 @@
+# One command per purpose; `make` alone lists them. Everything is kept in .venv and build.
+
+VENV    := .venv
+PYTHON  := $(VENV)/bin/python
+STAMP   := $(VENV)/.ready
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench fuzz clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## make .venv and install walgraph into it, editable, with what development needs
+
+# The interpreter is the first that is new enough and can make environments; Debian ships ensurepip apart.
+$(STAMP): pyproject.toml
+	@set -e; if command -v uv >/dev/null; then \
+	    test -x $(PYTHON) || uv venv --quiet --python '>=3.11' $(VENV); \
+	    uv pip install --quiet --python $(PYTHON) --editable '.[dev]'; \
+	else \
+	    for candidate in python3 python3.14 python3.13 python3.12 python3.11 none; do \
+	        test $$candidate != none || { echo 'make: no Python 3.11 or newer with venv; install one (Debian: python3-venv), or uv' >&2; exit 1; }; \
+	        if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	    done; \
+	    test -x $(PYTHON) || $$candidate -m venv $(VENV); \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
+	fi
+	@touch $@
+
+demo: setup ## watch a graph be killed and carry on
+	$(PYTHON) examples/demo.py
+
+# The benchmark plugin is left out, since it warns when several processes run the tests.
+test: check ## everything that must hold: the checks, then all tests
+	$(PYTHON) -m pytest -q -n $(WORKERS) -p no:benchmark
+
+# A type checker goes by folder names, and a checkout may be called anything: so it is given a link called walgraph.
+check: setup ## format, lint, types, import contracts and our own style rules, without the tests
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	@mkdir -p build/typing && ln -sfn ../.. build/typing/walgraph
+	MYPYPATH=build/typing $(VENV)/bin/mypy -m walgraph -m walgraph.__main__ \
+	    -p walgraph.wal -p walgraph.replay -p walgraph.engine -p walgraph.tools
+	$(VENV)/bin/lint-imports --no-logo --cache-dir build/imports
+	$(PYTHON) -m pytest -q -p no:benchmark tests/test_tidy.py
+
+format: setup ## put the code into shape
+	$(VENV)/bin/ruff check --fix-only --quiet .
+	$(VENV)/bin/ruff format .
+
+bench: setup ## measure, and print tables
+	$(PYTHON) -m pytest bench -q --timeout=0 --benchmark-only --benchmark-storage=file://build/benchmarks
+
+fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
+	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:cacheprovider -p no:benchmark --timeout=0
+
+clean: ## remove all that was made here: .venv, build, caches
+	rm -rf $(VENV) build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

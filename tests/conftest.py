@@ -1,0 +1,29 @@
+"""What holds for every test: examples are drawn the same way each time, and nothing is written beside ``build``.
+
+A gate that fails for one seed in a thousand teaches people to run it again. So in ``make test`` hypothesis draws from
+a fixed seed, and a failure is there for everybody; ``make fuzz`` is where new seeds are tried, and what it finds is
+kept in ``build/hypothesis``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+BUILD = Path(__file__).parent.parent / "build" / "hypothesis"
+
+set_hypothesis_home_dir(BUILD)
+# Deadlines are off, since the machine may be busy with something else.
+settings.register_profile("steady", derandomize=True, database=None, deadline=None, print_blob=True)
+settings.register_profile(
+    "searching",
+    database=DirectoryBasedExampleDatabase(BUILD / "examples"),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("searching" if os.environ.get("WALGRAPH_FUZZ_SECONDS") else "steady")
