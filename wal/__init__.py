@@ -1,0 +1,92 @@
+"""Bytes that survive: the log, and nothing about graphs.
+
+    record     what can happen to a thread                    frame        records of one atomic step, as bytes
+    codec      records and values as bytes, and back          store        the contract for what keeps frames
+    log        what the engine and the user hold              writer       the one owner of one thread
+    committer  group commit, leader and followers             claim        who may write a thread
+    compaction what may go, and making the file smaller       verify       every broken invariant, found
+
+Reading order: ``record``, ``frame``, ``store``, ``table_store``, ``committer``, ``writer``, ``log``.
+
+Invariants:
+1. This package imports nothing of the layers above it.
+2. What an append acknowledged is found again, or an error says that it is not.
+
+This package must not know what a graph is.
+"""
+
+from __future__ import annotations
+
+from .codec import GLOBAL, Decoder, Encoder, Opaque, Packed, Registry, register_type
+from .compaction import Compaction, compact, shrink
+from .errors import (
+    FormatTooNew,
+    LogClosed,
+    LogCorrupt,
+    LogError,
+    LogFailed,
+    LogFull,
+    LogInUse,
+    LogNotFound,
+    LogReadOnly,
+    NotALog,
+    NotSerializable,
+    RemoteDisk,
+    StaleWriter,
+    ThreadBusy,
+    ThreadNotFound,
+    ThreadProblem,
+    UnknownType,
+    ValueProblem,
+    WalgraphError,
+)
+from .frame import Header, Summary
+from .head import ThreadHead
+from .log import Log, MemoryLog, Stored, open_log
+from .store import Durability
+from .verify import Problem, Report, verify
+from .writer import Writer
+
+__all__ = [
+    "GLOBAL",
+    "Compaction",
+    "Decoder",
+    "Durability",
+    "Encoder",
+    "FormatTooNew",
+    "Header",
+    "Log",
+    "LogClosed",
+    "LogCorrupt",
+    "LogError",
+    "LogFailed",
+    "LogFull",
+    "LogInUse",
+    "LogNotFound",
+    "LogReadOnly",
+    "MemoryLog",
+    "NotALog",
+    "NotSerializable",
+    "Opaque",
+    "Packed",
+    "Problem",
+    "Registry",
+    "RemoteDisk",
+    "Report",
+    "StaleWriter",
+    "Stored",
+    "Summary",
+    "ThreadBusy",
+    "ThreadHead",
+    "ThreadNotFound",
+    "ThreadProblem",
+    "UnknownType",
+    "ValueProblem",
+    "WalgraphError",
+    "Writer",
+    "compact",
+    "open_log",
+    "register_type",
+    "shrink",
+    "verify",
+]

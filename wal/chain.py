@@ -1,0 +1,84 @@
+"""Walking one thread's frames: back along ``previous`` from the head, then forward, checking each.
+
+    row.lsn ─► frame ─► previous ─► … ─► where the reader stands, or the horizon
+                                         │ checksum: the first seed
+               body ◄─ body ◄─ … ◄───────┘
+
+The log is ordered by lsn, so a thread's frames lie scattered; each names its predecessor, and the directory the last.
+
+Invariants:
+1. Going back, nothing is believed but what agrees with its successor; going forward, every checksum is checked.
+2. A walk ends: an lsn that does not decrease is damage.
+
+This module must not know why a thread is read.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .errors import LogCorrupt
+from .frame import Header, first_seed, peek, unseal
+from .keyspace import RESTORE, broken_chain, missing_frame, number_key
+from .store import Row
+from .tables import LOG, ReadTransaction
+
+HELD_BYTES = 32 << 20
+"""How much of a thread a walk keeps in memory; the rest is fetched again on the way forward."""
+
+
+class Stretch(NamedTuple):
+    """What to read: frames, newest first, with those bytes that are held already, and the seed of the oldest."""
+
+    frames: list[tuple[Header, bytes | None]]
+    seed: int
+
+
+def read_frame(txn: ReadTransaction, lsn: int, thread: str) -> bytes:
+    """Return the bytes of a frame.
+
+    Raises:
+        LogCorrupt: It is not there.
+    """
+    data = txn.get(LOG, number_key(lsn))
+    if data is None:
+        raise missing_frame(thread, lsn)
+    return data
+
+
+def walk_back(txn: ReadTransaction, row: Row, after: int, upto: int | None) -> Stretch:
+    """Find the frames that hold records with after < seq ≤ upto.
+
+    Raises:
+        LogCorrupt: A frame is missing, or is not what its successor says.
+    """
+    found: list[tuple[Header, bytes | None]] = []
+    lsn, held, expected, checksum = row.lsn, 0, row.seq, row.checksum
+    while lsn > row.anchor_lsn:
+        data = read_frame(txn, lsn, row.thread)
+        header = peek(data, lsn)
+        is_next = header.last == expected and header.thread == row.number and header.previous < lsn
+        if not is_next or (lsn == row.lsn and header.checksum != checksum):
+            raise broken_chain(row.thread, header, expected)
+        if header.last <= after:
+            return Stretch(found, header.checksum)
+        expected = header.after
+        lsn = header.previous
+        if upto is None or header.after < upto:
+            held += len(data)
+            found.append((header, data if held <= HELD_BYTES else None))
+    if expected != row.horizon:
+        message = f"Thread {row.thread!r} begins after seq {expected}, its directory says {row.horizon}."
+        raise LogCorrupt(message, hint=RESTORE, thread=row.thread)
+    return Stretch(found, row.anchor if row.anchor_lsn else first_seed(row.thread))
+
+
+def walk(txn: ReadTransaction, row: Row, after: int, upto: int | None) -> list[tuple[Header, bytes]]:
+    """Return checked frames inside one transaction, oldest first."""
+    frames, seed = walk_back(txn, row, after, upto)
+    found = []
+    for header, data in reversed(frames):
+        body = unseal(read_frame(txn, header.lsn, row.thread) if data is None else data, header, seed)
+        seed = header.checksum
+        found.append((header, body))
+    return found

@@ -1,0 +1,130 @@
+"""Making an empty log, so that a crash at any instant leaves nothing or a whole one.
+
+    X.new-… ─► databases and format ─► sync ─► fsync directory ─► rename to X ─► fsync parent
+
+LMDB fsyncs neither a new file nor a directory, so a log made in place could be found without its first pages.
+
+Invariants:
+1. A directory named X holds a whole log from the first instant on.
+2. A maker holds the lock of what it makes; what nobody holds is a killed maker's, and the next one removes it.
+3. Of two makers one wins, and the other uses what it made.
+
+This module must not know how a log is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from pathlib import Path
+
+import lmdb
+
+from .directory import hold, is_there, sync_directory
+from .errors import LogFull, LogInUse, LogReadOnly
+from .tables import META, TABLE_NAMES
+
+FORMAT = 1
+"""Version of the layout of tables; raised when an old walgraph must not touch the file."""
+_FIRST_MAP = 1 << 20
+_TRIES = 100
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+
+
+def create(path: str) -> None:
+    """Make an empty log at a path where nothing, or an empty directory, is.
+
+    Raises:
+        LogReadOnly: This process must not write there.
+        LogFull: The disk is full.
+    """
+    place = Path(path)
+    fresh = None
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(place)
+        fresh, lock = _fresh_directory(place)
+        try:
+            _fill(fresh)
+            _move(fresh, place)
+        finally:
+            if lock is not None:
+                os.close(lock)
+        sync_directory(str(place.parent))
+    except PermissionError as error:
+        message = f"No log can be made at {path}: {error.strerror}."
+        hint = "Choose a directory that this process may write to."
+        raise LogReadOnly(message, hint=hint, path=path) from None
+    except (lmdb.DiskError, OSError) as error:
+        if isinstance(error, lmdb.DiskError) or error.errno in _NO_SPACE:
+            message = f"No log can be made at {path}: {error}."
+            raise LogFull(message, hint="Free space on the disk.", path=path) from error
+        raise
+    finally:
+        if fresh is not None:
+            _remove(fresh)
+
+
+def _fresh_directory(place: Path) -> tuple[Path, int | None]:
+    """Make a directory beside the path and lock it."""
+    for _ in range(_TRIES):
+        fresh = place.with_name(f"{place.name}.new-{os.urandom(6).hex()}")
+        fresh.mkdir()
+        # Until it is locked, another maker may take it for a leftover and remove it; then a new one is made.
+        with contextlib.suppress(LogInUse, FileNotFoundError):
+            lock = hold(str(fresh), exclusive=False)
+            if (fresh / "LOCK").exists():
+                return fresh, lock
+            if lock is not None:
+                os.close(lock)
+    raise LogInUse(
+        f"No log can be made at {place}: others keep removing it.", hint="Try again.", path=str(place)
+    )
+
+
+def _fill(fresh: Path) -> None:
+    """Make the tables and the facts about the log, durably."""
+    (fresh / "CLAIMS").touch()
+    environment = lmdb.open(str(fresh), map_size=_FIRST_MAP, max_dbs=16, lib_version=0, writemap=False)
+    try:
+        handles = [environment.open_db(name) for name in TABLE_NAMES]
+        with environment.begin(write=True) as txn:
+            txn.put(b"format", str(FORMAT).encode(), db=handles[META])
+            txn.put(b"store", os.urandom(16), db=handles[META])
+        environment.sync(True)  # noqa: FBT003 - the parameter has no name that LMDB would take.
+    finally:
+        environment.close()
+    sync_directory(str(fresh))
+
+
+def _move(fresh: Path, place: Path) -> None:
+    """Rename the log to its place, unless another maker's is there by now."""
+    if sys.platform == "win32" and place.is_dir():
+        place.rmdir()
+    try:
+        fresh.rename(place)
+    except OSError:
+        if not is_there(str(place)):
+            raise
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what makers of the same log left behind when they were killed: nobody holds its lock."""
+    for leftover in path.parent.iterdir():
+        if not leftover.name.startswith(path.name + ".new-"):
+            continue
+        with contextlib.suppress(OSError, LogInUse):
+            lock = hold(str(leftover), exclusive=True)
+            _remove(leftover)
+            if lock is not None:
+                os.close(lock)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory of plain files, as far as it is still there."""
+    with contextlib.suppress(OSError):
+        for file in directory.iterdir():
+            file.unlink(missing_ok=True)
+        directory.rmdir()

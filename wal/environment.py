@@ -1,0 +1,172 @@
+"""One LMDB environment: opened once per process, with the flags that the durability proofs hold for.
+
+    is it there? ─► check_file ─► LOCK ─► lmdb.open ─► tables and format ─► clear stale readers
+         └─ no ─► create
+
+Invariants:
+1. Nothing that is not a log is ever changed, and none is made unless asked for.
+2. One LMDB environment per file and process: the registry in ``wal.core`` shares it.
+3. lib_version is always 0 and writemap always off: the durability proofs hold for these alone.
+
+This module must not know what is in the tables.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import lmdb
+
+from .creation import FORMAT
+from .creation import create as create_log
+from .directory import check_file, hold, is_there, not_a_log, refuse_remote
+from .errors import FormatTooNew, LogCorrupt, LogFull, LogInUse, LogNotFound, LogReadOnly
+from .flush import LMDB_FLAGS
+from .tables import META, TABLE_NAMES
+
+SMALLEST_MAP = 1 << 30
+
+
+class Environment:
+    """One open LMDB environment with its tables. Made by ``open_environment``."""
+
+    def __init__(
+        self, path: str, environment: lmdb.Environment, *, fsync: str, readonly: bool, lock: int | None
+    ) -> None:
+        self.path = path
+        self.lmdb = environment
+        self.fsync = fsync
+        self.readonly = readonly
+        self.closed = False
+        self._lock = lock
+        self.handles: tuple[Any, ...] = ()
+        self.format = 0
+        self.store = b""
+
+    def close(self) -> None:
+        """Close the file and give up the shared lock; idempotent."""
+        if not self.closed:
+            self.closed = True
+            self.lmdb.close()
+            if self._lock is not None:
+                os.close(self._lock)
+
+    def load(self) -> None:
+        """Open the tables and check that this is a log which we can read."""
+        try:
+            handles = [self.lmdb.open_db(name, create=False) for name in TABLE_NAMES]
+        except (lmdb.NotFoundError, lmdb.ReadonlyError, lmdb.IncompatibleError):
+            raise not_a_log(self.path, "it is an LMDB file without a log's tables") from None
+        self.handles = tuple(handles)
+        with self.lmdb.begin() as txn:
+            version = txn.get(b"format", db=handles[META])
+            self.store = txn.get(b"store", db=handles[META]) or b""
+        if version is None:
+            raise not_a_log(self.path, "its table of facts names no format")
+        self.format = int(version)
+        if self.format > FORMAT:
+            message = f"The log at {self.path} has format {self.format}; this walgraph reads format {FORMAT}."
+            raise FormatTooNew(message, hint="Upgrade walgraph.", path=self.path, format=self.format)
+
+
+def open_environment(
+    path: str,
+    *,
+    create: bool = True,
+    fsync: str = "full",
+    map_size: int = 64 << 30,
+    readonly: bool = False,
+    force: bool = False,
+    locked: bool = False,
+) -> Environment:
+    """Open the log at ``path``, making it first where asked; ``locked``: the caller holds its lock.
+
+    Raises:
+        LogNotFound: There is nothing, and ``create`` is false.
+        NotALog: Something else lies there.
+        FormatTooNew: A newer walgraph wrote it.
+        LogCorrupt: The file is damaged so badly that it must not be opened.
+        LogReadOnly: The directory cannot be written, and ``readonly`` is false.
+        RemoteDisk: The directory lies on a network file system, and ``force`` is false.
+        LogInUse: The log is being shrunk.
+    """
+    if not force:
+        refuse_remote(path)
+    if not is_there(path):
+        if not create or readonly:
+            raise LogNotFound(
+                f"There is no log at {path}.", hint="Check the path; create it with Log.open(path)."
+            )
+        create_log(path)
+    check_file(path)
+    if not readonly and not os.access(path, os.W_OK):
+        message = f"This process must not write to the log at {path}."
+        raise LogReadOnly(message, hint="Change the permissions, or open it with readonly=True.", path=path)
+    lock = None if locked else hold(path, exclusive=False, readonly=readonly)
+    try:
+        opened = _open(path, map_size, fsync=fsync, readonly=readonly)
+        environment = Environment(path, opened, fsync=fsync, readonly=readonly, lock=lock)
+    except BaseException:
+        if lock is not None:
+            os.close(lock)
+        raise
+    try:
+        environment.load()
+        if not readonly:
+            opened.reader_check()
+    except BaseException:
+        environment.close()
+        raise
+    return environment
+
+
+def _open(path: str, map_size: int, *, fsync: str, readonly: bool, lock: bool = True) -> lmdb.Environment:
+    """Open LMDB's environment, with half the map as long as the addresses do not suffice."""
+    flags = LMDB_FLAGS[fsync]
+    while True:
+        try:
+            return lmdb.open(
+                path,
+                map_size=map_size,
+                max_dbs=16,
+                max_readers=1024,
+                readonly=readonly,
+                create=False,
+                writemap=False,
+                readahead=True,
+                lib_version=0,
+                lock=lock,
+                **flags,
+            )
+        except lmdb.MemoryError:
+            map_size //= 2
+            if map_size < SMALLEST_MAP:
+                raise LogFull(
+                    f"No {map_size} bytes of addresses are free for the log at {path}.",
+                    hint="Raise `ulimit -v`, or pass a smaller map_size.",
+                ) from None
+        except lmdb.VersionMismatchError as error:
+            raise FormatTooNew(f"LMDB cannot read {path}: {error}.", hint="Upgrade walgraph.") from None
+        except (lmdb.ReadonlyError, lmdb.LockError, PermissionError) as error:
+            if readonly and lock:
+                # A reader may lack the right to write its place into lock.mdb; alone, it can read without.
+                lock = False
+                continue
+            hint = "Change the permissions, or open it with readonly=True."
+            raise LogReadOnly(
+                f"The log at {path} cannot be written: {error}.", hint=hint, path=path
+            ) from None
+        except lmdb.Error as error:
+            if "Permission denied" in str(error) or "Read-only" in str(error):
+                if readonly and lock:
+                    lock = False
+                    continue
+                hint = "Change the permissions, or open it with readonly=True."
+                raise LogReadOnly(f"The log at {path} cannot be written: {error}.", hint=hint) from None
+            if "already open" in str(error):
+                message = f"The log at {path} is already open in this process, outside of walgraph."
+                raise LogInUse(message, hint="Close the other environment first.", path=path) from None
+            raise LogCorrupt(
+                f"LMDB refuses the log at {path}: {error}.", hint="Restore from a backup."
+            ) from None

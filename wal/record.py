@@ -1,0 +1,242 @@
+"""What a thread's log is made of.
+
+A record is one thing that happened to a thread, in the past tense. Records are appended, never changed,
+and are the only truth: state is a fold of them (``replay.fold``).
+
+IDENTITY   A record is known by (thread, seq). Seqs count up by one from 1 within a thread and are assigned by
+           the thread's one owner before anything is written, so they are known at once in every mode. The one
+           exception is ``StateFolded``, which carries the seq it stands for and so may jump ahead.
+
+WIRE       A record is one msgpack array: its kind number, then its fields in the order declared here. Paths,
+           writes and targets are arrays; user values are encoded by ``wal.codec``.
+
+SCOPE      The graph that a record is about: ``""`` for the graph that the user runs, else the namespace of a
+           subgraph, ``node:task_id`` for each level, joined by ``|``. A subgraph's records lie in the log of the
+           thread that called it, so that parent and child commit together.
+
+PATH       The task within its scope and step: ``("fetch",)`` for a node, ``(3,)`` for the fourth ``Send``, and the
+           caller's path with the position (int) or the key (str) of the call for a nested ``@task``.
+
+TARGET     Where a finished task sends control: the name of a node; ``("send", node, arg)``; ``("join", members, end,
+           deferred)`` for its arrival at a barrier; ``("defer", node)`` for a node that waits for quiescence.
+
+CHANGE     New kinds and new trailing fields (with a default) may be added. Nothing is removed or renumbered. A reader
+           refuses a kind that it does not know, since skipping one would fold to a wrong state.
+
+Invariants:
+1. The union ``Record`` is closed: every ``match`` over it ends in ``assert_never``.
+2. ``KINDS`` numbers are part of the on-disk format; golden bytes in ``tests/wal/golden`` pin each of them.
+3. Time is in the barriers (``at``, nanoseconds since 1970, never smaller than the thread's last), nowhere else.
+
+This module must not know what records mean, nor how they are stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+Path: TypeAlias = tuple[str | int, ...]
+Write: TypeAlias = tuple[str, Any]
+Target: TypeAlias = str | tuple[Any, ...]
+
+
+class Reference(NamedTuple):
+    """The address of a value that lies in the log's blobs and is fetched only when asked for."""
+
+    digest: bytes
+    size: int
+
+
+class Question(NamedTuple):
+    """One ``interrupt()`` of a task: its id, its position among the task's interrupts, and what it asks."""
+
+    id: str
+    position: int
+    value: Any
+    schema: Any
+
+
+class Failure(NamedTuple):
+    """How user code failed, as text: exceptions themselves are not stored."""
+
+    type: str
+    text: str
+    traceback: str
+    notes: tuple[str, ...]
+
+
+class Edit(NamedTuple):
+    """What one ``update_state`` or ``Command`` changes, as if ``as_node`` had returned it."""
+
+    as_node: str | None
+    writes: tuple[Write, ...]
+    goto: tuple[Target, ...]
+
+
+class ThreadCreated(NamedTuple):
+    """The thread came into being; ``origin`` names the thread it was copied from."""
+
+    at: int
+    thread: str
+    origin: str | None
+
+
+class RunStarted(NamedTuple):
+    """A run was admitted with an input; what was unfinished before is given up (LangGraph rule N-2)."""
+
+    scope: str
+    at: int
+    run: str
+    input: Any
+    graph: Reference | None
+    durability: str
+    epoch: int
+    metadata: dict[str, Any]
+    caller: Path | None = None
+    """For a subgraph: the path, in the scope above, of the task that runs it."""
+
+
+class RunResumed(NamedTuple):
+    """A run took up what an earlier one left unfinished; failed tasks become due again."""
+
+    scope: str
+    at: int
+    run: str
+    graph: Reference | None
+    durability: str
+    epoch: int
+
+
+class StepStarted(NamedTuple):
+    """A superstep began: the nodes due, in order, and how many ``Send`` tasks stand beside them."""
+
+    scope: str
+    step: int
+    nodes: tuple[str, ...]
+    sends: int
+
+
+class TaskFinished(NamedTuple):
+    """A task's body returned. ``goto`` is None when its routers have not run yet."""
+
+    scope: str
+    path: Path
+    writes: tuple[Write, ...]
+    goto: tuple[Target, ...] | None
+    call: tuple[str, bytes, str] | None = None
+    """For a nested ``@task``: its name, a digest of its arguments, and a preview of them."""
+
+
+class TaskRouted(NamedTuple):
+    """The routers of a finished task ran, after an earlier attempt at them had failed."""
+
+    scope: str
+    path: Path
+    goto: tuple[Target, ...]
+
+
+class TaskFailed(NamedTuple):
+    """A task's body or routers raised, after all attempts that its retry policy allows."""
+
+    scope: str
+    path: Path
+    failure: Failure
+    attempts: int
+
+
+class TaskInterrupted(NamedTuple):
+    """A task asked and cannot go on without answers."""
+
+    scope: str
+    path: Path
+    questions: tuple[Question, ...]
+
+
+class TaskAnswered(NamedTuple):
+    """Questions of one task were answered: pairs of question id and answer."""
+
+    scope: str
+    path: Path
+    answers: tuple[tuple[str, Any], ...]
+
+
+class StepCommitted(NamedTuple):
+    """A superstep's outcomes became the state. Its seq is the identity of the new checkpoint."""
+
+    scope: str
+    at: int
+    step: int
+
+
+class RunEnded(NamedTuple):
+    """The run stopped: ``done``, ``interrupted``, ``parked`` (a breakpoint), ``failed`` or ``drained``."""
+
+    scope: str
+    at: int
+    how: str
+    reason: str | None
+
+
+class StateEdited(NamedTuple):
+    """State was changed from outside a run. ``how`` is ``update``, ``command`` or ``clear``."""
+
+    scope: str
+    at: int
+    how: str
+    edits: tuple[Edit, ...]
+
+
+class Forked(NamedTuple):
+    """A branch began at an older checkpoint (``origin``, a seq); ``state`` is what it starts from."""
+
+    scope: str
+    at: int
+    origin: int
+    how: str
+    state: Any
+
+
+class StateFolded(NamedTuple):
+    """All records up to ``seq`` as one state; what durability ``exit`` writes instead of them."""
+
+    seq: int
+    state: Any
+
+
+Record: TypeAlias = (
+    ThreadCreated
+    | RunStarted
+    | RunResumed
+    | StepStarted
+    | TaskFinished
+    | TaskRouted
+    | TaskFailed
+    | TaskInterrupted
+    | TaskAnswered
+    | StepCommitted
+    | RunEnded
+    | StateEdited
+    | Forked
+    | StateFolded
+)
+
+KINDS: dict[int, type[Record]] = {
+    1: ThreadCreated,
+    2: RunStarted,
+    3: RunResumed,
+    4: StepStarted,
+    5: TaskFinished,
+    6: TaskRouted,
+    7: TaskFailed,
+    8: TaskInterrupted,
+    9: TaskAnswered,
+    10: StepCommitted,
+    11: RunEnded,
+    12: StateEdited,
+    13: Forked,
+    14: StateFolded,
+}
+"""Kind number on disk → record class."""
+
+NUMBERS: dict[type[Record], int] = {kind: number for number, kind in KINDS.items()}
+"""Record class → kind number on disk."""

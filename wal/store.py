@@ -1,0 +1,250 @@
+"""The contract between the log and what keeps its bytes.
+
+    Log (codec, committer)  ──Group──►  Store.commit  ──►  a verdict per frame
+                            ◄─frames──  Store.frames
+
+A store keeps frames, the directory of threads, snapshots and blobs, and changes them in atomic, durable groups.
+
+Invariants:
+1. A group holds at most one frame per thread. A frame whose thread's head is not at ``after``, or has a higher
+   epoch, is answered ``Conflict`` and leaves no trace; the others of the group are written.
+2. Frame, directory row, blobs and snapshots of a group become visible together.
+3. When ``commit`` returns, the group is as durable as ``durability`` says. When it raises, nothing is promised:
+   the commit is in doubt, and ``landed`` tells after reopening.
+4. Reading holds no transaction between two values that it yields.
+
+This module must not know which storage is used, nor what records mean.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
+
+import msgpack
+import xxhash
+
+from .blob import Blob
+from .errors import LogCorrupt
+from .frame import Header, Summary
+
+
+class Durability(enum.IntEnum):
+    """What an acknowledged commit survives."""
+
+    PROCESS = 0
+    """Nothing but an exception: the bytes are in this process."""
+    OS = 1
+    """The death of the process."""
+    DISK = 2
+    """Loss of power."""
+
+
+class Frame(NamedTuple):
+    """What one thread appends in one atomic step, before it has a position."""
+
+    thread: str
+    after: int
+    last: int
+    records: int
+    epoch: int
+    id: bytes
+    body: bytes
+    summary: Summary
+    blobs: tuple[Blob, ...] = ()
+
+
+class Snapshot(NamedTuple):
+    """A state of a thread at ``seq``, encoded."""
+
+    thread: str
+    seq: int
+    data: bytes
+    blobs: tuple[Blob, ...] = ()
+
+
+class Group(NamedTuple):
+    """What one commit writes. ``blobs`` are shared values that belong to no single frame."""
+
+    frames: tuple[Frame, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    blobs: tuple[Blob, ...] = ()
+
+
+class Committed(NamedTuple):
+    """The frame was written at this position."""
+
+    lsn: int
+
+
+class Conflict(NamedTuple):
+    """The thread's head was elsewhere: this is where it is, and whose epoch it carries."""
+
+    seq: int
+    epoch: int
+
+
+Verdict: TypeAlias = Committed | Conflict
+
+
+class Row(NamedTuple):
+    """What the directory holds about one thread.
+
+    ``horizon`` is the seq of the last record that was cut off, ``anchor`` the checksum and ``anchor_lsn`` the position
+    of the frame that held it, and ``base`` the seq of the snapshot that stands for what was cut. Times are nanoseconds.
+    """
+
+    number: int
+    thread: str
+    status: str
+    graph: str
+    step: int
+    next: tuple[str, ...]
+    due_at: int | None
+    seq: int
+    lsn: int
+    checksum: int
+    epoch: int
+    frame: bytes
+    created_at: int
+    updated_at: int
+    size: int
+    frames: int
+    records: int
+    snapshot_seq: int
+    since_bytes: int
+    horizon: int
+    anchor: int
+    anchor_lsn: int
+    base: int
+
+
+class Position(NamedTuple):
+    """Where the whole log stands: its last lsn, what it holds, and whether unused blobs are being swept."""
+
+    lsn: int = 0
+    frames: int = 0
+    size: int = 0
+    threads: int = 0
+    time: int = 0
+    sweep: bytes = b""
+
+
+_SEAL = struct.Struct(">Q")
+_packb: Callable[[object], bytes] = msgpack.packb
+_hash = xxhash.xxh3_64_intdigest
+
+
+def pack_checked(fields: tuple[object, ...], seed: int) -> bytes:
+    """Encode a row of the directory with its own checksum in front."""
+    data = _packb(fields)
+    return _SEAL.pack(_hash(data, seed)) + data
+
+
+def unpack_checked(data: bytes, seed: int, what: str) -> list[object]:
+    """Decode what ``pack_checked`` made.
+
+    Raises:
+        LogCorrupt: The bytes are not what was written.
+    """
+    body = data[8:]
+    if len(data) < 9 or _SEAL.unpack_from(data)[0] != _hash(body, seed):
+        message = f"The {what} is damaged: its checksum does not match its {len(data)} bytes."
+        raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", what=what)
+    fields: list[object] = msgpack.unpackb(body, use_list=False)
+    return fields
+
+
+class Store(ABC):
+    """Keeps a log's bytes; one instance serves all threads of a process."""
+
+    durability: Durability
+    readonly: bool = False
+
+    @abstractmethod
+    def commit(self, group: Group) -> list[Verdict]:
+        """Write a group durably and atomically; one verdict per frame, in order."""
+
+    @abstractmethod
+    def position(self) -> Position:
+        """Return where the log stands."""
+
+    @abstractmethod
+    def row(self, thread: str) -> Row | None:
+        """Return the directory's row of a thread."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of all threads in the order of their creation."""
+
+    @abstractmethod
+    def frames(self, thread: str, after: int = 0, upto: int | None = None) -> Iterator[tuple[Header, bytes]]:
+        """Yield checked frames that hold records with after < seq ≤ upto, oldest first.
+
+        Raises:
+            ThreadNotFound: There is no such thread.
+            LogCorrupt: A frame is missing or damaged.
+        """
+
+    @abstractmethod
+    def tail(self, after_lsn: int = 0) -> Iterator[tuple[Header, bytes]]:
+        """Yield the frames of all threads with a greater lsn, in order, their chains unchecked."""
+
+    @abstractmethod
+    def snapshot(self, thread: str, at: int | None = None) -> tuple[int, bytes] | None:
+        """Return seq and encoded state of the newest snapshot at or before ``at``."""
+
+    @abstractmethod
+    def snapshots(self, thread: str) -> list[int]:
+        """Return the seqs of a thread's snapshots, oldest first."""
+
+    @abstractmethod
+    def blob(self, digest: bytes) -> bytes | None:
+        """Return a blob's bytes as they lie there, unchecked."""
+
+    @abstractmethod
+    def digests(self) -> list[bytes]:
+        """Return the digests of all blobs."""
+
+    @abstractmethod
+    def fence(self, thread: str) -> Row | None:
+        """Raise a thread's epoch above that of any owner, durably; return the new row."""
+
+    @abstractmethod
+    def delete(self, thread: str) -> bool:
+        """Remove a thread with its frames and snapshots; its blobs stay until they are swept."""
+
+    @abstractmethod
+    def copy(self, source: str, target: str) -> Row:
+        """Write a thread's frames and snapshots again under a new id, chained anew."""
+
+    @abstractmethod
+    def truncate(self, thread: str, upto: int) -> int:
+        """Cut off the frames whose records all lie at or before the newest snapshot ≤ ``upto``; return how many."""
+
+    @abstractmethod
+    def begin_sweep(self) -> bytes:
+        """From now on, every commit leaves a mark on the blobs that it refers to; return the sweep's token."""
+
+    @abstractmethod
+    def sweep(self, token: bytes, choose: Callable[[set[bytes]], Iterable[bytes]]) -> int:
+        """Remove blobs in one transaction; ``choose`` gets the digests marked since the beginning and picks.
+
+        Raises:
+            LogInUse: Another sweep has begun since.
+        """
+
+    @abstractmethod
+    def end_sweep(self, token: bytes) -> None:
+        """Drop the marks."""
+
+    @abstractmethod
+    def facts(self) -> Mapping[str, object]:
+        """Return what is known of the storage: sizes, format, free space."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the storage; idempotent."""

@@ -1,0 +1,484 @@
+"""A store over ordered tables: everything that LMDB and memory have in common.
+
+    commit   position and rows ─► verdicts ─► frames, rows, blobs, snapshots, position; one transaction
+    frames   row ─► back along ``previous`` to where the reader stands ─► forward, checking the chain
+
+Invariants:
+1. Lsns, chain checksums and times are assigned inside the write transaction, since other processes append too.
+2. ``Position.frames`` is the number of entries in LOG, so a lost frame is seen.
+3. A thread's number is never given to another thread.
+4. A snapshot lower than the newest is kept only if the thread's horizon leans on it (``Row.base``).
+
+Lookups of thread numbers are remembered, but a number counts only if the row found under it names the thread.
+
+This module must not know how tables are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from .chain import Stretch, read_frame, walk, walk_back
+from .errors import LogCorrupt, LogInUse, ThreadBusy
+from .frame import HEADER_BYTES, Header, first_seed, peek, seal, unseal
+from .keyspace import (
+    LAST_SEQ,
+    POSITION_KEY,
+    RESTORE,
+    advance,
+    broken_chain,
+    chunk_key,
+    clear_marks,
+    key_number,
+    key_pair,
+    name_key,
+    new_row,
+    not_found,
+    number_key,
+    pack_position,
+    pack_row,
+    pack_snapshot,
+    pair_key,
+    read_blob,
+    read_marks,
+    read_position,
+    snapshot_seqs,
+    unpack_row,
+    unpack_snapshot,
+)
+from .shelf import Shelf, mark
+from .store import Committed, Conflict, Frame, Group, Position, Row, Snapshot, Store, Verdict
+from .tables import BLOBS, LOG, NAMES, SNAPS, THREADS, ReadTransaction, Tables, WriteTransaction
+
+CUT = 1000
+"""How many frames one transaction of a truncation removes, so that writers never wait for long."""
+PAGE = 512
+"""How many entries one short read transaction hands out."""
+_KNOWN_ROWS = 10_000
+_KNOWN_NUMBERS = 100_000
+
+
+class TableStore(Store):
+    """The contract over ``Tables``."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._numbers: dict[str, bytes] = {}
+        self._shelf = Shelf()
+        # Position and rows as our last commit left them, with its transaction's number: the next transaction bears the
+        # next number only if nobody has written in between, and then need not read them.
+        self._cached: tuple[int, Position, dict[str, Row]] | None = None
+
+    # Writing
+
+    def commit(self, group: Group) -> list[Verdict]:
+        """Write a group durably and atomically; one verdict per frame, in order."""
+        if len(group.frames) == 1 and not group.snapshots and not group.blobs and not group.frames[0].blobs:
+            return [self._commit_one(group.frames[0])]
+        with self._tables.write() as txn:
+            number = txn.number()
+            position, cached = self._standing(txn, number)
+            rows = self._rows_of(txn, group, cached)
+            position, verdicts, sealed, new = self._seal_frames(group.frames, position, rows)
+            changed = {}
+            blobs = list(group.blobs)
+            for frame, verdict in zip(group.frames, verdicts, strict=True):
+                if type(verdict) is Committed:
+                    changed[frame.thread] = True
+                    blobs += frame.blobs
+            snapshots = self._put_snapshots(txn, group.snapshots, rows) if group.snapshots else []
+            for snapshot in snapshots:
+                changed[snapshot.thread] = True
+                blobs += snapshot.blobs
+            if not changed and not blobs:
+                txn.abandon()
+                return verdicts
+            if sealed:
+                txn.append(LOG, sealed)
+            if blobs:
+                self._shelf.put(txn, blobs)
+            if position.sweep:
+                bodies = [frame.body for frame in group.frames] + [snapshot.data for snapshot in snapshots]
+                mark(txn, bodies, blobs)
+            items = [(number_key(rows[thread].number), pack_row(rows[thread])) for thread in changed]
+            items.append((POSITION_KEY, pack_position(position)))
+            items.sort()
+            txn.put_many(THREADS, items)
+            for thread, key in new:
+                txn.put(NAMES, name_key(thread), key)
+        self._numbers.update(new)
+        self._remember(number, position, rows)
+        return verdicts
+
+    def _commit_one(self, frame: Frame) -> Verdict:
+        """Commit a group of a single frame: what a step that waits for the disk comes down to."""
+        thread, after, last, count, epoch, frame_id, body, _, _ = frame
+        with self._tables.write() as txn:
+            number = txn.number()
+            position, rows = self._standing(txn, number)
+            row = rows.get(thread) or self._row(txn, thread)
+            is_new = row is None
+            if row is None and after == 0:
+                row = new_row(position.threads + 1, thread, time.time_ns())
+            elif row is None or row.seq != after or row.epoch > epoch:
+                txn.abandon()
+                return Conflict(0, 0) if row is None else Conflict(row.seq, row.epoch)
+            now = max(time.time_ns(), position.time)
+            lsn, size = position.lsn + 1, len(body)
+            header = Header(count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, size, 0)
+            data, checksum = seal(header, body, row.checksum)
+            row = advance(row, frame, header, checksum)
+            threads = position.threads + is_new
+            sweep = position.sweep
+            position = Position(lsn, position.frames + 1, position.size + size, threads, now, sweep)
+            key = number_key(row.number)
+            txn.append(LOG, ((number_key(lsn), data),))
+            txn.put(THREADS, key, pack_row(row))
+            txn.put(THREADS, POSITION_KEY, pack_position(position))
+            if is_new:
+                txn.put(NAMES, name_key(thread), key)
+            if sweep:
+                mark(txn, [body], ())
+        self._numbers[thread] = key
+        rows[thread] = row
+        self._remember(number, position, rows)
+        return Committed(lsn)
+
+    def fence(self, thread: str) -> Row | None:
+        """Raise a thread's epoch above that of any owner, durably; return the new row."""
+        with self._tables.write() as txn:
+            row = self._row(txn, thread)
+            if row is None:
+                txn.abandon()
+                return None
+            # An owner that has not appended yet stands one above the row, so the fence goes two up.
+            row = row._replace(epoch=row.epoch + 2)
+            txn.put(THREADS, number_key(row.number), pack_row(row))
+            return row
+
+    def delete(self, thread: str) -> bool:
+        """Remove a thread with its frames and snapshots; its blobs stay until they are swept."""
+        with self._tables.write() as txn:
+            row = self._row(txn, thread)
+            if row is None:
+                txn.abandon()
+                return False
+            lsn = row.lsn
+            while lsn > row.anchor_lsn:
+                data = read_frame(txn, lsn, thread)
+                lsn, gone = peek(data, lsn).previous, lsn
+                txn.delete(LOG, number_key(gone))
+            for seq in snapshot_seqs(txn, row.number):
+                txn.delete(SNAPS, pair_key(row.number, seq))
+            txn.delete(NAMES, name_key(thread))
+            txn.delete(THREADS, number_key(row.number))
+            position = read_position(txn)
+            position = position._replace(frames=position.frames - row.frames, size=position.size - row.size)
+            txn.put(THREADS, POSITION_KEY, pack_position(position))
+        self._numbers.pop(thread, None)
+        return True
+
+    def copy(self, source: str, target: str) -> Row:
+        """Write a thread's frames and snapshots again under a new id, chained anew."""
+        with self._tables.write() as txn:
+            row = self._row(txn, source)
+            if row is None:
+                raise not_found(source)
+            if self._row(txn, target) is not None:
+                message = f"Thread {target!r} exists, so {source!r} was not copied to it."
+                raise ThreadBusy(
+                    message, hint="Choose another id, or delete the thread first.", thread=target
+                )
+            position = read_position(txn)
+            number = position.threads + 1
+            seed = row.anchor if row.anchor_lsn else first_seed(target)
+            previous, lsn, sealed = row.anchor_lsn, position.lsn, []
+            for header, body in walk(txn, row, 0, None):
+                lsn += 1
+                moved = header._replace(lsn=lsn, thread=number, previous=previous)
+                data, seed = seal(moved, body, seed)
+                sealed.append((number_key(lsn), data))
+                previous = lsn
+            txn.append(LOG, sealed)
+            copied = row._replace(number=number, thread=target, lsn=previous, checksum=seed, epoch=1)
+            for seq in snapshot_seqs(txn, row.number):
+                data = unpack_snapshot(txn.get(SNAPS, pair_key(row.number, seq)), row.number, seq)
+                txn.put(SNAPS, pair_key(number, seq), pack_snapshot(data, number, seq))
+            txn.put(THREADS, number_key(number), pack_row(copied))
+            txn.put(NAMES, name_key(target), number_key(number))
+            position = position._replace(
+                lsn=lsn, frames=position.frames + row.frames, size=position.size + row.size, threads=number
+            )
+            txn.put(THREADS, POSITION_KEY, pack_position(position))
+        return copied
+
+    def truncate(self, thread: str, upto: int) -> int:
+        """Cut off the frames whose records all lie at or before the newest snapshot ≤ ``upto``; return how many."""
+        with self._tables.read() as txn:
+            row = self._row(txn, thread)
+            if row is None:
+                raise not_found(thread)
+            base = max([seq for seq in snapshot_seqs(txn, row.number) if seq <= upto], default=None)
+            if base is None:
+                return 0
+            lsns = [header.lsn for header, _ in walk(txn, row, 0, base + 1) if header.last <= base]
+        for start in range(0, len(lsns), CUT):
+            self._cut(thread, lsns[start : start + CUT], base)
+        return len(lsns)
+
+    def _cut(self, thread: str, lsns: Sequence[int], base: int) -> None:
+        """Remove a thread's oldest frames in one transaction; the anchor moves with them."""
+        with self._tables.write() as txn:
+            row = self._row(txn, thread)
+            if row is None:
+                raise not_found(thread)
+            count = size = 0
+            for lsn in lsns:
+                header = peek(read_frame(txn, lsn, thread), lsn)
+                if header.previous != row.anchor_lsn or header.thread != row.number:
+                    raise broken_chain(thread, header, row.horizon)
+                txn.delete(LOG, number_key(lsn))
+                count, size = count + header.records, size + header.length
+                row = row._replace(horizon=header.last, anchor=header.checksum, anchor_lsn=lsn)
+            for seq in snapshot_seqs(txn, row.number):
+                if seq < base:
+                    txn.delete(SNAPS, pair_key(row.number, seq))
+            row = row._replace(
+                frames=row.frames - len(lsns), records=row.records - count, size=row.size - size, base=base
+            )
+            txn.put(THREADS, number_key(row.number), pack_row(row))
+            position = read_position(txn)
+            position = position._replace(frames=position.frames - len(lsns), size=position.size - size)
+            txn.put(THREADS, POSITION_KEY, pack_position(position))
+
+    # Reading
+
+    def position(self) -> Position:
+        """Return where the log stands."""
+        with self._tables.read() as txn:
+            return read_position(txn)
+
+    def row(self, thread: str) -> Row | None:
+        """Return the directory's row of a thread."""
+        with self._tables.read() as txn:
+            return self._row(txn, thread)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of all threads in the order of their creation."""
+        start = 1
+        while True:
+            with self._tables.read() as txn:
+                found = txn.scan(THREADS, number_key(start), PAGE)
+            for key, data in found:
+                start = key_number(key) + 1
+                yield unpack_row(data, start - 1)
+            if len(found) < PAGE:
+                return
+
+    def frames(self, thread: str, after: int = 0, upto: int | None = None) -> Iterator[tuple[Header, bytes]]:
+        """Yield checked frames that hold records with after < seq ≤ upto, oldest first."""
+        with self._tables.read() as txn:
+            row = self._row(txn, thread)
+            if row is None:
+                raise not_found(thread)
+            stretch = walk_back(txn, row, after, upto)
+        return self._forward(thread, stretch)
+
+    def _forward(self, thread: str, stretch: Stretch) -> Iterator[tuple[Header, bytes]]:
+        """Yield a stretch, oldest first, checking each frame under its predecessor's checksum."""
+        frames, seed = stretch
+        while frames:
+            header, data = frames.pop()
+            if data is None:
+                with self._tables.read() as txn:
+                    data = read_frame(txn, header.lsn, thread)
+            body = unseal(data, header, seed)
+            seed = header.checksum
+            yield header, body
+
+    def tail(self, after_lsn: int = 0) -> Iterator[tuple[Header, bytes]]:
+        """Yield the frames of all threads with a greater lsn, in order, their chains unchecked."""
+        while True:
+            with self._tables.read() as txn:
+                found = txn.scan(LOG, number_key(after_lsn + 1), 64)
+            for key, data in found:
+                after_lsn = key_number(key)
+                yield peek(data, after_lsn), data[HEADER_BYTES:]
+            if len(found) < 64:
+                return
+
+    def snapshot(self, thread: str, at: int | None = None) -> tuple[int, bytes] | None:
+        """Return seq and encoded state of the newest snapshot at or before ``at``."""
+        with self._tables.read() as txn:
+            row = self._row(txn, thread)
+            if row is None:
+                return None
+            found = txn.at_or_before(SNAPS, pair_key(row.number, LAST_SEQ if at is None else at))
+            if found is None:
+                return None
+            number, seq = key_pair(found[0])
+            if number != row.number:
+                return None
+            return seq, unpack_snapshot(found[1], number, seq)
+
+    def snapshots(self, thread: str) -> list[int]:
+        """Return the seqs of a thread's snapshots, oldest first."""
+        with self._tables.read() as txn:
+            row = self._row(txn, thread)
+            return [] if row is None else snapshot_seqs(txn, row.number)
+
+    def blob(self, digest: bytes) -> bytes | None:
+        """Return a blob's bytes as they lie there, unchecked."""
+        with self._tables.read() as txn:
+            return read_blob(txn, digest)
+
+    def digests(self) -> list[bytes]:
+        """Return the digests of all blobs."""
+        found: list[bytes] = []
+        start = b"\x00"
+        with self._tables.read() as txn:
+            while keys := txn.keys(BLOBS, start, 1):
+                found.append(keys[0][:16])
+                # The next digest lies behind the greatest chunk number of this one.
+                start = keys[0][:16] + b"\xff" * 5
+        return found
+
+    # Sweeping
+
+    def begin_sweep(self) -> bytes:
+        """From now on, every commit leaves a mark on the blobs that it refers to; return the sweep's token."""
+        token = os.urandom(8)
+        with self._tables.write() as txn:
+            clear_marks(txn)
+            txn.put(THREADS, POSITION_KEY, pack_position(read_position(txn)._replace(sweep=token)))
+        return token
+
+    def sweep(self, token: bytes, choose: Callable[[set[bytes]], Iterable[bytes]]) -> int:
+        """Remove blobs in one transaction; ``choose`` gets the digests marked since the beginning and picks."""
+        removed = 0
+        with self._tables.write() as txn:
+            if read_position(txn).sweep != token:
+                raise LogInUse(
+                    "Another compaction of this log has begun; this one stops.", hint="Let it finish."
+                )
+            for digest in choose(read_marks(txn)):
+                number = 0
+                while txn.delete(BLOBS, chunk_key(digest, number)):
+                    number += 1
+                removed += number > 0
+        return removed
+
+    def end_sweep(self, token: bytes) -> None:
+        """Drop the marks."""
+        with self._tables.write() as txn:
+            position = read_position(txn)
+            if position.sweep != token:
+                txn.abandon()
+                return
+            clear_marks(txn)
+            txn.put(THREADS, POSITION_KEY, pack_position(position._replace(sweep=b"")))
+
+    # Inside a transaction
+
+    def _standing(self, txn: WriteTransaction, number: int) -> tuple[Position, dict[str, Row]]:
+        """Return the position and the rows that are known to be as they stand, if nobody has written since."""
+        cached, self._cached = self._cached, None
+        if cached is not None and cached[0] == number - 1:
+            return cached[1], cached[2]
+        return read_position(txn), {}
+
+    def _remember(self, number: int, position: Position, rows: dict[str, Row]) -> None:
+        """Keep what was just committed under the number of its transaction, for the next one."""
+        self._cached = (number, position, rows if len(rows) < _KNOWN_ROWS else {})
+        if len(self._numbers) > _KNOWN_NUMBERS:
+            self._numbers.clear()
+
+    def _rows_of(self, txn: ReadTransaction, group: Group, rows: dict[str, Row]) -> dict[str, Row]:
+        """Add the rows of a group's threads, reading those whose numbers are known with one call."""
+        wanted = [frame.thread for frame in group.frames] + [snapshot.thread for snapshot in group.snapshots]
+        missing = [thread for thread in dict.fromkeys(wanted) if thread not in rows]
+        numbers = {thread: self._numbers[thread] for thread in missing if thread in self._numbers}
+        found = txn.get_many(THREADS, list(numbers.values())) if numbers else {}
+        for thread in missing:
+            data = found.get(numbers.get(thread, b""))
+            row = None if data is None else unpack_row(data, key_number(numbers[thread]))
+            if row is None or row.thread != thread:
+                row = self._row(txn, thread)
+            if row is not None:
+                rows[thread] = row
+        return rows
+
+    def _seal_frames(
+        self, frames: Sequence[Frame], position: Position, rows: dict[str, Row]
+    ) -> tuple[Position, list[Verdict], list[tuple[bytes, bytes]], list[tuple[str, bytes]]]:
+        """Judge each frame and make bytes of the good ones; ``rows`` is brought up to date."""
+        lsn, threads, size = position.lsn, position.threads, position.size
+        now = max(time.time_ns(), position.time)
+        verdicts: list[Verdict] = []
+        sealed: list[tuple[bytes, bytes]] = []
+        new: list[tuple[str, bytes]] = []
+        for frame in frames:
+            row = rows.get(frame.thread)
+            if row is None and frame.after == 0:
+                threads += 1
+                row = new_row(threads, frame.thread, now)
+                new.append((frame.thread, number_key(threads)))
+            elif row is None or row.seq != frame.after or row.epoch > frame.epoch:
+                verdicts.append(Conflict(0, 0) if row is None else Conflict(row.seq, row.epoch))
+                continue
+            lsn += 1
+            length = len(frame.body)
+            _, after, last, count, epoch, frame_id, body, _, _ = frame
+            header = Header(count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, length, 0)
+            data, checksum = seal(header, body, row.checksum)
+            rows[frame.thread] = advance(row, frame, header, checksum)
+            sealed.append((number_key(lsn), data))
+            size += length
+            verdicts.append(Committed(lsn))
+        frames_held = position.frames + len(sealed)
+        return Position(lsn, frames_held, size, threads, now, position.sweep), verdicts, sealed, new
+
+    def _put_snapshots(
+        self, txn: WriteTransaction, snapshots: Sequence[Snapshot], rows: dict[str, Row]
+    ) -> list[Snapshot]:
+        """Write the snapshots that their threads have reached, and drop those that they replace."""
+        written = []
+        for snapshot in snapshots:
+            row = rows.get(snapshot.thread)
+            if row is None or not row.horizon <= snapshot.seq <= row.seq or snapshot.seq < row.snapshot_seq:
+                continue
+            for seq in snapshot_seqs(txn, row.number):
+                if seq != row.base:
+                    txn.delete(SNAPS, pair_key(row.number, seq))
+            key = pair_key(row.number, snapshot.seq)
+            txn.put(SNAPS, key, pack_snapshot(snapshot.data, row.number, snapshot.seq))
+            since = row.since_bytes if snapshot.seq < row.seq else 0
+            rows[snapshot.thread] = row._replace(snapshot_seq=snapshot.seq, since_bytes=since)
+            written.append(snapshot)
+        return written
+
+    def _row(self, txn: ReadTransaction, thread: str) -> Row | None:
+        """Look a thread up, by its remembered number first."""
+        key = self._numbers.get(thread)
+        if key is not None:
+            data = txn.get(THREADS, key)
+            if data is not None:
+                row = unpack_row(data, key_number(key))
+                if row.thread == thread:
+                    return row
+        key = txn.get(NAMES, name_key(thread))
+        if key is None:
+            self._numbers.pop(thread, None)
+            return None
+        data = txn.get(THREADS, key)
+        found_row = None if data is None else unpack_row(data, key_number(key))
+        if found_row is None or found_row.thread != thread:
+            found = "nothing" if found_row is None else repr(found_row.thread)
+            message = (
+                f"The directory names number {key_number(key)} for thread {thread!r}, where {found} stands."
+            )
+            raise LogCorrupt(message, hint=RESTORE, thread=thread)
+        self._numbers[thread] = key
+        return found_row

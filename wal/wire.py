@@ -1,0 +1,315 @@
+"""Records as msgpack arrays, and back.
+
+    [5, "", ["fetch"], [["messages", <value>]], ["parse", ["send", "grade", <value>]], nil]
+     │   │      │        │                        │                                    └ call
+     │   │      │        writes                   goto
+     │   │      path
+     │   scope
+     kind number (``record.KINDS``)
+
+Tuples that a record *declares* are arrays here and tuples again after reading. What the user put in, marked
+``<value>``, is encoded by its own class, so a user's tuple stays a tuple and a user's list a list.
+
+Invariants:
+1. ``from_wire(to_wire(record)) == record`` for every record whose fields have the declared types.
+2. A record written before a trailing field existed is read with that field's default.
+3. An unknown kind, or more fields than this version knows, is refused: skipping one would fold to a wrong state.
+
+This module must not know how values are encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from .record import (
+    NUMBERS,
+    Edit,
+    Failure,
+    Forked,
+    Question,
+    Record,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    StateEdited,
+    StateFolded,
+    StepCommitted,
+    StepStarted,
+    TaskAnswered,
+    TaskFailed,
+    TaskFinished,
+    TaskInterrupted,
+    TaskRouted,
+    ThreadCreated,
+)
+
+ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+"""Classes that msgpack writes exactly as they are and that contain nothing."""
+
+Values: TypeAlias = list[Any]
+"""Collects the user values of a batch that are not atoms, for the encoder to look into."""
+
+# ── writing: hot, so each kind is one flat function ──
+
+
+def _thread_created(record: Any, _values: Values) -> list[Any]:
+    return [1, *record]
+
+
+def _run_started(record: Any, values: Values) -> list[Any]:
+    values += (record.input, record.metadata)
+    return [2, *record]
+
+
+def _run_resumed(record: Any, _values: Values) -> list[Any]:
+    return [3, *record]
+
+
+def _step_started(record: Any, _values: Values) -> list[Any]:
+    scope, step, nodes, sends = record
+    return [4, scope, step, [*nodes], sends]
+
+
+def _writes(writes: Any, values: Values) -> list[Any]:
+    for _, value in writes:
+        if type(value) not in ATOMS:
+            values.append(value)
+    return [[channel, value] for channel, value in writes]
+
+
+def _targets(goto: Any, values: Values) -> list[Any]:
+    targets: list[Any] = []
+    for target in goto:
+        if type(target) is str:
+            targets.append(target)
+        else:
+            values += target
+            targets.append([*target])
+    return targets
+
+
+def _task_finished(record: Any, values: Values) -> list[Any]:
+    scope, path, writes, goto, call = record
+    return [
+        5,
+        scope,
+        [*path],
+        _writes(writes, values) if writes else [],
+        None if goto is None else _targets(goto, values),
+        None if call is None else [*call],
+    ]
+
+
+def _task_routed(record: Any, values: Values) -> list[Any]:
+    scope, path, goto = record
+    return [6, scope, [*path], _targets(goto, values)]
+
+
+def _task_failed(record: Any, _values: Values) -> list[Any]:
+    scope, path, (kind, text, traceback, notes), attempts = record
+    return [7, scope, [*path], [kind, text, traceback, [*notes]], attempts]
+
+
+def _task_interrupted(record: Any, values: Values) -> list[Any]:
+    scope, path, questions = record
+    for question in questions:
+        values += (question.value, question.schema)
+    return [8, scope, [*path], [[*question] for question in questions]]
+
+
+def _task_answered(record: Any, values: Values) -> list[Any]:
+    scope, path, answers = record
+    return [9, scope, [*path], _writes(answers, values)]
+
+
+def _step_committed(record: Any, _values: Values) -> list[Any]:
+    return [10, *record]
+
+
+def _run_ended(record: Any, _values: Values) -> list[Any]:
+    return [11, *record]
+
+
+def _state_edited(record: Any, values: Values) -> list[Any]:
+    scope, at, how, edits = record
+    arrays = [[as_node, _writes(writes, values), _targets(goto, values)] for as_node, writes, goto in edits]
+    return [12, scope, at, how, arrays]
+
+
+def _forked(record: Any, values: Values) -> list[Any]:
+    values.append(record.state)
+    return [13, *record]
+
+
+def _state_folded(record: Any, values: Values) -> list[Any]:
+    values.append(record.state)
+    return [14, *record]
+
+
+TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
+    ThreadCreated: _thread_created,
+    RunStarted: _run_started,
+    RunResumed: _run_resumed,
+    StepStarted: _step_started,
+    TaskFinished: _task_finished,
+    TaskRouted: _task_routed,
+    TaskFailed: _task_failed,
+    TaskInterrupted: _task_interrupted,
+    TaskAnswered: _task_answered,
+    StepCommitted: _step_committed,
+    RunEnded: _run_ended,
+    StateEdited: _state_edited,
+    Forked: _forked,
+    StateFolded: _state_folded,
+}
+"""Record class → what makes its array and collects its user values."""
+
+assert TO_WIRE.keys() == NUMBERS.keys()
+
+# ── reading ──
+
+
+def _read_targets(goto: list[Any]) -> tuple[Any, ...]:
+    return tuple([target if type(target) is str else tuple(target) for target in goto])
+
+
+def _read_task_finished(
+    scope: str, path: list[Any], writes: list[Any], goto: Any, call: Any = None
+) -> TaskFinished:
+    return TaskFinished(
+        scope,
+        tuple(path),
+        tuple([(channel, value) for channel, value in writes]),
+        None if goto is None else _read_targets(goto),
+        None if call is None else tuple(call),
+    )
+
+
+def _read_step_started(scope: str, step: int, nodes: list[str], sends: int) -> StepStarted:
+    return StepStarted(scope, step, tuple(nodes), sends)
+
+
+def _read_task_routed(scope: str, path: list[Any], goto: list[Any]) -> TaskRouted:
+    return TaskRouted(scope, tuple(path), _read_targets(goto))
+
+
+def _read_task_failed(scope: str, path: list[Any], failure: list[Any], attempts: int) -> TaskFailed:
+    kind, text, traceback, notes = failure
+    return TaskFailed(scope, tuple(path), Failure(kind, text, traceback, tuple(notes)), attempts)
+
+
+def _read_task_interrupted(scope: str, path: list[Any], questions: list[Any]) -> TaskInterrupted:
+    return TaskInterrupted(scope, tuple(path), tuple([Question(*question) for question in questions]))
+
+
+def _read_task_answered(scope: str, path: list[Any], answers: list[Any]) -> TaskAnswered:
+    return TaskAnswered(scope, tuple(path), tuple([(question, answer) for question, answer in answers]))
+
+
+def _read_state_edited(scope: str, at: int, how: str, edits: list[Any]) -> StateEdited:
+    return StateEdited(
+        scope,
+        at,
+        how,
+        tuple(
+            [
+                Edit(as_node, tuple([(channel, value) for channel, value in writes]), _read_targets(goto))
+                for as_node, writes, goto in edits
+            ]
+        ),
+    )
+
+
+FROM_WIRE: dict[int, Callable[..., Record]] = {
+    1: ThreadCreated,
+    2: RunStarted,
+    3: RunResumed,
+    4: _read_step_started,
+    5: _read_task_finished,
+    6: _read_task_routed,
+    7: _read_task_failed,
+    8: _read_task_interrupted,
+    9: _read_task_answered,
+    10: StepCommitted,
+    11: RunEnded,
+    12: _read_state_edited,
+    13: Forked,
+    14: StateFolded,
+}
+"""Kind number → what rebuilds the record from the rest of its array."""
+
+assert FROM_WIRE.keys() == set(NUMBERS.values())
+
+# ── user values by place: for spilling and for error messages, not hot ──
+
+
+def map_values(record: Record, change: Callable[[Any], Any]) -> Record:
+    """Return the record with each user value replaced by ``change(value)``."""
+
+    def writes(pairs: Any) -> tuple[tuple[str, Any], ...]:
+        return tuple((channel, change(value)) for channel, value in pairs)
+
+    def targets(goto: Any) -> Any:
+        return None if goto is None else tuple(t if isinstance(t, str) else (*map(change, t),) for t in goto)
+
+    match record:
+        case RunStarted():
+            return record._replace(input=change(record.input), metadata=change(record.metadata))
+        case TaskFinished():
+            return record._replace(writes=writes(record.writes), goto=targets(record.goto))
+        case TaskRouted():
+            return record._replace(goto=targets(record.goto))
+        case TaskInterrupted():
+            questions = (q._replace(value=change(q.value), schema=change(q.schema)) for q in record.questions)
+            return record._replace(questions=tuple(questions))
+        case TaskAnswered():
+            return record._replace(answers=writes(record.answers))
+        case StateEdited():
+            edits = (e._replace(writes=writes(e.writes), goto=targets(e.goto)) for e in record.edits)
+            return record._replace(edits=tuple(edits))
+        case Forked() | StateFolded():
+            return record._replace(state=change(record.state))
+        case _:
+            return record
+
+
+def named_values(record: Record) -> Iterator[tuple[str, str | None, Any]]:
+    """Yield each user value with words for its place, and the channel if it is a write."""
+    match record:
+        case RunStarted():
+            yield "the run's input", None, record.input
+            yield "the run's metadata", None, record.metadata
+        case TaskFinished():
+            yield from _named_writes(record.writes)
+            yield from _named_targets(record.goto or ())
+        case TaskRouted():
+            yield from _named_targets(record.goto)
+        case TaskInterrupted():
+            for question in record.questions:
+                yield f"question {question.position} of interrupt()", None, question.value
+                yield f"the schema of question {question.position} of interrupt()", None, question.schema
+        case TaskAnswered():
+            for question_id, answer in record.answers:
+                yield f"the answer to question {question_id!r}", None, answer
+        case StateEdited():
+            for edit in record.edits:
+                yield from _named_writes(edit.writes)
+                yield from _named_targets(edit.goto)
+        case Forked() | StateFolded():
+            yield "the state", None, record.state
+        case _:
+            return
+
+
+def _named_writes(writes: Any) -> Iterator[tuple[str, str | None, Any]]:
+    for channel, value in writes:
+        yield f"channel {channel!r}", channel, value
+
+
+def _named_targets(goto: Any) -> Iterator[tuple[str, str | None, Any]]:
+    for target in goto:
+        if not isinstance(target, str):
+            for part in target[1:]:
+                yield f"the argument of {target[0]!r} to {target[1]!r}", None, part
