@@ -1,0 +1,386 @@
+"""The meaning of each record: ``ThreadState × Record → ThreadState``.
+
+    fold ── by kind ──► an arm of a few lines ──► the one GraphState that the record's scope names
+                             │
+                             └── at a barrier: ``commit``: outcomes → channels, what is due next
+
+The same function runs live, after each append, and in recovery, over what the log holds. So there is nothing to
+recover but state, and no second opinion about it.
+
+Invariants:
+1. No clock, no randomness, no I/O, no user code but reducers, which are declared pure.
+2. Writes are applied in the order of task paths, nodes by name and then sends by index, whatever the order in which
+   tasks ended (LangGraph rule A-1).
+3. A record that cannot be folded (conflicting writes, a reducer that raises) raises before anything is changed: the
+   loop folds a barrier on trial before it appends it.
+4. A scope whose graph is not known here is kept unread, record by record, until ``attach`` brings the graph.
+
+It must not plan: what is due is state; which of it to do now is ``replay.plan``'s to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
+
+from ..wal.record import (
+    Forked,
+    Record,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    StateEdited,
+    StateFolded,
+    StepCommitted,
+    StepStarted,
+    TaskAnswered,
+    TaskFailed,
+    TaskFinished,
+    TaskInterrupted,
+    TaskRouted,
+    ThreadCreated,
+)
+from .channel import MISSING
+from .errors import InvalidUpdateError
+from .identity import is_within, lives_one_step
+from .ledger import Ledger
+from .plain import graph_from_plain, thread_from_plain
+from .state import (
+    DUE,
+    FAILED,
+    FINISHED,
+    NO_INPUT,
+    UNROUTED,
+    WAITING,
+    GraphState,
+    Outcome,
+    ThreadState,
+    Unread,
+    with_outcomes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ..wal.record import Path, Target, Write
+    from .blueprint import Blueprint
+    from .state import JoinKey
+
+    Blueprints: TypeAlias = Callable[[str], Blueprint | None]
+    """Scope → the blueprint of its graph, or None where it is not known (yet)."""
+
+NOTHING: Outcome = Outcome(DUE)
+EMPTY: Ledger[Outcome] = Ledger()
+
+
+def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -> ThreadState:
+    """Return the state after ``record``.
+
+    Args:
+        blueprints: Gives the blueprint of a scope, or None where it is not known.
+        state: The state before; it is not changed.
+        seq: The record's seq.
+        record: What happened.
+
+    Raises:
+        InvalidUpdateError: A barrier's writes conflict; the message names the tasks.
+    """
+    if isinstance(record, ThreadCreated):
+        return state._replace(seq=seq, at=record.at)
+    if isinstance(record, StateFolded):
+        return thread_from_plain(record.state)._replace(seq=seq)
+    scope = record.scope
+    blueprint = blueprints(scope)
+    if blueprint is None:
+        older = state.unread.get(scope)
+        return state._replace(seq=seq, unread={**state.unread, scope: Unread(older, seq, record)})
+    assert scope not in state.unread
+    graph = fold_graph(blueprint, state.scopes.get(scope), seq, record)
+    scopes = (
+        {scope: graph} if len(state.scopes) == 1 and scope in state.scopes else {**state.scopes, scope: graph}
+    )
+    match record:
+        case TaskFinished() | StepStarted():
+            return state.after(seq, scopes, state.at)
+        case StepCommitted() | Forked() | StateEdited(how="update" | "clear"):
+            return _without_children(state.after(seq, scopes, record.at), scope)
+        case TaskFailed() | TaskInterrupted() | TaskAnswered() | TaskRouted():
+            return state.after(seq, scopes, state.at)
+        case RunStarted() | RunResumed() if not scope:
+            begun = state._replace(
+                seq=seq, scopes=scopes, run=record.run, epoch=record.epoch, durability=record.durability,
+                graph=record.graph, at=record.at,
+            )  # fmt: skip
+            # A new input abandons what subgraphs had begun; a resume takes it up.
+            return _without_children(begun, scope) if isinstance(record, RunStarted) else begun
+        case RunStarted():
+            return _without_children(state.after(seq, scopes, record.at), scope)
+        case RunResumed() | RunEnded() | StateEdited():
+            return state.after(seq, scopes, record.at)
+        case _:
+            assert_never(record)
+
+
+def attach(blueprints: Blueprints, state: ThreadState, scope: str) -> ThreadState:
+    """Fold what was kept unread of ``scope``, now that ``blueprints`` knows its graph."""
+    unread = state.unread.get(scope)
+    blueprint = blueprints(scope)
+    if unread is None or blueprint is None:
+        return state
+    records: list[Unread] = []
+    while unread is not None:
+        records.append(unread)
+        unread = unread.older
+    graph = state.scopes.get(scope)
+    for held in reversed(records):
+        graph = fold_graph(blueprint, graph, held.seq, held.record)
+    assert graph is not None
+    left = {key: value for key, value in state.unread.items() if key != scope}
+    return state._replace(scopes={**state.scopes, scope: graph}, unread=left)
+
+
+def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record: Record) -> GraphState:
+    """Return one graph's state after a record of its scope; ``graph`` is None before its first record."""
+    if graph is None:
+        graph = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
+    match record:
+        case TaskFinished():
+            return _finished(graph, record)
+        case StepCommitted():
+            return commit(blueprint, graph, seq, record.at)
+        case StepStarted():
+            return graph._replace(opened=True)
+        case TaskRouted(_, path, goto):
+            before = graph.outcomes.get(path) or NOTHING
+            return _with(graph, path, before._replace(status=FINISHED, goto=goto, failure=None))
+        case TaskFailed(_, path, failure, attempts):
+            before = graph.outcomes.get(path) or NOTHING
+            return _with(graph, path, before._replace(status=FAILED, failure=failure, attempts=attempts))
+        case TaskInterrupted(_, path, questions):
+            before = graph.outcomes.get(path) or NOTHING
+            return _with(graph, path, before._replace(status=WAITING, questions=before.questions + questions))
+        case TaskAnswered(_, path, answers):
+            before = graph.outcomes.get(path) or NOTHING
+            return _with(graph, path, before._replace(status=DUE, answers=before.answers + answers))
+        case RunStarted():
+            return _admitted(blueprint, graph, seq, record)
+        case RunResumed():
+            return graph._replace(ended=None, reason=None, outcomes=_due_again(graph.outcomes))
+        case RunEnded(_, _, how, reason):
+            return graph._replace(ended=how, reason=reason)
+        case StateEdited():
+            return _edited(blueprint, graph, seq, record)
+        case Forked(_, at, origin, how, state):
+            begun = graph_from_plain(state)
+            return begun._replace(base=seq, at=at, source=how, parent=origin)
+        case ThreadCreated() | StateFolded():
+            message = f"a {type(record).__name__} concerns the whole thread, not one graph"
+            raise AssertionError(message)
+        case _:
+            assert_never(record)
+
+
+def commit(blueprint: Blueprint, graph: GraphState, seq: int, at: int) -> GraphState:
+    """Close the superstep: its outcomes become the values, and what they trigger becomes due."""
+    writes: list[tuple[str, Write]] = []
+    targets: list[Target] = []
+    for path in _in_order(graph):
+        outcome = graph.outcomes.get(path)
+        if outcome is not None:
+            node = graph.node_of(path)
+            writes.extend([(node, write) for write in outcome.writes])
+            targets.extend(outcome.goto)
+    values = apply_writes(blueprint, graph.values, writes)
+    due, sends, joins, deferred = _route(targets, (), (), graph.joins, graph.deferred)
+    if not due:
+        due, joins, deferred = _quiescent(joins, deferred)
+        values = _finish(blueprint, values)
+    return GraphState(
+        values, graph.step + 1, seq, at, "loop", graph.base, due, sends, joins, deferred, graph.due or graph.ran,
+        ended=graph.ended, reason=graph.reason, metadata=graph.metadata, caller=graph.caller, run=graph.run,
+    )  # fmt: skip
+
+
+def apply_writes(
+    blueprint: Blueprint, values: dict[str, Any], writes: Iterable[tuple[str, Write]], *, bump: bool = True
+) -> dict[str, Any]:
+    """Return the values after the writes, given as pairs of the writing node and its write, in order.
+
+    Args:
+        blueprint: The graph, whose channels say what writes mean.
+        values: The values before; not changed.
+        writes: What was written, by whom.
+        bump: Whether this closes a superstep, so that channels that forget do so.
+
+    Raises:
+        InvalidUpdateError: A channel refuses its writes; the message names the nodes that wrote.
+    """
+    grouped: dict[str, list[Any]] = {}
+    authors: dict[str, list[str]] = {}
+    for node, (written, value) in writes:
+        grouped.setdefault(written, []).append(value)
+        authors.setdefault(written, []).append(node)
+    if bump:
+        for forgetful in blueprint.forgetful:
+            grouped.setdefault(forgetful, [])
+    if not grouped:
+        return values
+    new = dict(values)
+    for key, group in grouped.items():
+        channel = blueprint.channels.get(key)
+        if channel is None:
+            names = ", ".join(sorted(set(authors.get(key, ()))))
+            message = (
+                f"node {names} wrote to channel {key!r}, which the graph {blueprint.name!r} does not have"
+            )
+            raise InvalidUpdateError(message, hint="Write only keys that the graph's state schema declares.")
+        try:
+            value = channel.fold(new.get(key, MISSING), group)
+        except InvalidUpdateError as error:
+            error.add_note(f"written by: {', '.join(authors.get(key, ()))}")
+            raise
+        if value is MISSING or not channel.tracked:
+            new.pop(key, None)
+        else:
+            new[key] = value
+    return new
+
+
+def _finished(graph: GraphState, record: TaskFinished) -> GraphState:
+    before = graph.outcomes.get(record.path)
+    questions, answers = (before.questions, before.answers) if before else ((), ())
+    status, goto = (UNROUTED, ()) if record.goto is None else (FINISHED, record.goto)
+    outcome = Outcome(status, record.writes, goto, record.call, None, 0, questions, answers, returned=True)
+    return _with(graph, record.path, outcome)
+
+
+def _with(graph: GraphState, path: Path, outcome: Outcome) -> GraphState:
+    return with_outcomes(graph, graph.outcomes.put(path, outcome))
+
+
+def _due_again(outcomes: Ledger[Outcome]) -> Ledger[Outcome]:
+    """Give failed tasks another chance, with the answers and, where only routing failed, the writes they have.
+
+    A task that waits without a question of its own waits for something in it, a subgraph's breakpoint for example;
+    running it again is how that goes on.
+    """
+    for path, outcome in list(outcomes.items()):
+        if outcome.status == FAILED or (outcome.status == WAITING and not outcome.pending()):
+            status = UNROUTED if outcome.returned else DUE
+            outcomes = outcomes.put(path, outcome._replace(status=status, failure=None))
+    return outcomes
+
+
+def _admitted(blueprint: Blueprint, graph: GraphState, seq: int, record: RunStarted) -> GraphState:
+    """Begin a run on an input. What the last run left unfinished is given up (N-2); half-seen joins stay."""
+    fresh = graph.step < -1
+    return graph._replace(
+        step=-1 if fresh else graph.step + 1, base=seq, at=record.at, source="input",
+        parent=None if fresh else graph.base, due=(blueprint.entry,), sends=(), input=record.input,
+        opened=False, outcomes=EMPTY, ended=None, reason=None, metadata=record.metadata, caller=record.caller,
+        run=record.run,
+    )  # fmt: skip
+
+
+def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdited) -> GraphState:
+    """Apply an edit from outside: a barrier of its own, or a ``Command`` that joins the present step (N-4)."""
+    writes = [(edit.as_node or "", write) for edit in record.edits for write in edit.writes]
+    targets = [target for edit in record.edits for target in edit.goto]
+    if record.how == "command":
+        values = apply_writes(blueprint, graph.values, writes, bump=False)
+        due, sends, joins, deferred = _route(targets, graph.due, graph.sends, graph.joins, graph.deferred)
+        return graph._replace(values=values, due=due, sends=sends, joins=joins, deferred=deferred)
+    if record.how == "clear":
+        # The stored writes of finished tasks are applied, and nothing is due any more (U-4).
+        done = [(path, graph.outcomes.get(path) or NOTHING) for path in _in_order(graph)]
+        writes = [
+            (graph.node_of(path), write)
+            for path, outcome in done
+            if outcome.status == FINISHED
+            for write in outcome.writes
+        ]
+    values = apply_writes(blueprint, graph.values, writes)
+    due, sends, joins, deferred = _route(targets, (), (), graph.joins, graph.deferred)
+    if not due:
+        due, joins, deferred = _quiescent(joins, deferred)
+    ran = tuple(sorted({edit.as_node for edit in record.edits if edit.as_node}))
+    return graph._replace(
+        values=values, step=graph.step + 1, base=seq, at=record.at, source="update",
+        parent=graph.base or None, due=due, sends=sends, joins=joins, deferred=deferred, ran=ran or graph.ran,
+        input=NO_INPUT, opened=False, outcomes=EMPTY, ended=None, reason=None,
+    )  # fmt: skip
+
+
+def _in_order(graph: GraphState) -> Iterable[Path]:
+    """Return the step's paths in the order in which writes are applied: nodes by name, sends by index (A-1)."""
+    if not graph.sends:
+        return [(name,) for name in graph.due]
+    return [*((name,) for name in graph.due), *((index,) for index in range(len(graph.sends)))]
+
+
+def _route(
+    targets: Sequence[Target],
+    due: tuple[str, ...],
+    sends: tuple[tuple[str, Any], ...],
+    joins: dict[JoinKey, frozenset[str]],
+    deferred: frozenset[str],
+) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...], dict[JoinKey, frozenset[str]], frozenset[str]]:
+    """Follow targets: return what is due, in order of names, the sends in order of arrival, joins and deferrals."""
+    if len(targets) == 1 and not due and isinstance(targets[0], str):
+        return (targets[0],), sends, joins, deferred
+    names, sent = set(due), list(sends)
+    for target in targets:
+        if isinstance(target, str):
+            names.add(target)
+            continue
+        match target:
+            case ("send", node, argument):
+                sent.append((node, argument))
+            case ("defer", node):
+                deferred = deferred | {node}
+            case ("join", members, end, late, arrived):
+                key = (tuple(members), end, late)
+                seen = joins.get(key, frozenset()) | {arrived}
+                joins = {**joins, key: seen}
+                if len(seen) == len(key[0]) and not late:
+                    names.add(end)
+                    joins = {held: value for held, value in joins.items() if held != key}
+            case _:
+                message = f"a target of unknown form is recorded: {target!r}"
+                raise AssertionError(message)
+    return tuple(sorted(names)), tuple(sent), joins, deferred
+
+
+def _quiescent(
+    joins: dict[JoinKey, frozenset[str]], deferred: frozenset[str]
+) -> tuple[tuple[str, ...], dict[JoinKey, frozenset[str]], frozenset[str]]:
+    """Release what waits until no node is due: deferred nodes, and full joins of deferred nodes (A-6, A-7)."""
+    full = [key for key, seen in joins.items() if key[2] and len(seen) == len(key[0])]
+    if not deferred and not full:
+        return (), joins, deferred
+    due = tuple(sorted(deferred | {key[1] for key in full}))
+    return due, {key: seen for key, seen in joins.items() if key not in full}, frozenset()
+
+
+def _finish(blueprint: Blueprint, values: dict[str, Any]) -> dict[str, Any]:
+    """Tell the channels that wait for it that nothing else is due (A-6)."""
+    for key in blueprint.finishing:
+        if key in values:
+            finished = blueprint.channels[key].finish(values[key])
+            if finished is not values[key]:
+                values = {**values, key: finished}
+    return values
+
+
+def _without_children(state: ThreadState, scope: str) -> ThreadState:
+    """Drop the subgraphs that belonged to tasks of a step of ``scope`` that is over."""
+    if len(state.scopes) == 1 and not state.unread:
+        return state
+    ended = {
+        key for key in (*state.scopes, *state.unread) if is_within(key, scope) and lives_one_step(key, scope)
+    }
+    if not ended:
+        return state
+    return state._replace(
+        scopes={key: value for key, value in state.scopes.items() if key not in ended},
+        unread={key: value for key, value in state.unread.items() if key not in ended},
+    )

@@ -1,0 +1,80 @@
+"""Names for things that are known before they happen: same place in the same history, same id.
+
+    checkpoint id   the seq of the barrier, as 20 digits, so that text sorts as numbers do
+    task id         thread, scope, the barrier the step follows, path        → a UUID-shaped string
+    question id     task id, position among the task's interrupts            → 32 hex digits
+    namespace       ``node:task_id`` for each level, joined by ``|``
+
+Invariants:
+1. No clock, no randomness, no input values: a task that is run again has the id it had.
+2. Two tasks of one log never share an id: the barrier's seq and the path tell them apart.
+
+It must not read state; callers pass what identifies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import xxhash
+
+if TYPE_CHECKING:
+    from ..wal.record import Path
+
+START = "__start__"
+"""The hidden node whose superstep maps the input to the channels (LangGraph rule P-6)."""
+END = "__end__"
+"""Where a graph ends; never a node."""
+LEVEL_SEPARATOR = "|"
+"""Between the levels of a namespace."""
+TASK_SEPARATOR = ":"
+"""Between a node and its task id in a namespace."""
+
+
+def checkpoint_id(seq: int) -> str:
+    """Return the public id of the checkpoint at ``seq``."""
+    return f"{seq:020d}"
+
+
+def checkpoint_seq(text: str) -> int | None:
+    """Return the seq that a public checkpoint id stands for, or None if it is not one of ours."""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def task_id(thread: str, scope: str, base: int, path: Path) -> str:
+    """Return the id of a task.
+
+    Args:
+        thread: The thread's id.
+        scope: The namespace of the graph that the task belongs to.
+        base: The seq of the barrier that the task's step follows.
+        path: The task's path within the step.
+    """
+    raw = xxhash.xxh3_128_hexdigest(f"{thread}\0{scope}\0{base}\0{path!r}".encode("utf-8", "surrogatepass"))
+    return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
+
+
+def question_id(task: str, index: int) -> str:
+    """Return the id of the question that a task's ``index``-th interrupt asks."""
+    return xxhash.xxh3_128_hexdigest(f"{task}|{index}".encode())
+
+
+def child_scope(scope: str, segment: str) -> str:
+    """Return the namespace one level below ``scope``."""
+    return f"{scope}{LEVEL_SEPARATOR}{segment}" if scope else segment
+
+
+def parent_scope(scope: str) -> str:
+    """Return the namespace one level above ``scope``; the root's is the root itself."""
+    return scope.rpartition(LEVEL_SEPARATOR)[0]
+
+
+def is_within(scope: str, above: str) -> bool:
+    """Return whether ``scope`` lies below ``above``, at any depth."""
+    return scope != above and (not above or scope.startswith(above + LEVEL_SEPARATOR))
+
+
+def lives_one_step(scope: str, above: str) -> bool:
+    """Return whether ``scope``, below ``above``, belongs to one task of it and so ends with that task's step."""
+    rest = scope[len(above) + 1 :] if above else scope
+    return TASK_SEPARATOR in rest.partition(LEVEL_SEPARATOR)[0]

@@ -1,0 +1,86 @@
+"""Outcomes of the open step: a persistent mapping that only grows.
+
+    a = Ledger()                      # {}
+    b = a.put(("fetch",), outcome)    # a is still {}
+    c = b.put(("rank",), outcome)     # O(1): b and c share one dict, c sees one entry more
+
+A step may hold 100,000 task results, and state is frozen, so each result must not cost a copy of all the others.
+A ledger is a dict shared by all versions that grew from each other, plus the number of puts that this version
+sees. The newest version puts into the shared dict; an older one, when put to (a fork, a discarded draft), copies
+what it sees first. The empty ledger is shared by everybody and so never put to in place.
+
+Invariants:
+1. A version never changes what it shows, whatever is put to versions that came from it.
+2. A put to the newest version is O(1); a lookup is O(1) for a path that was put once.
+3. Iteration is in the order of first put.
+
+It must not know what an outcome is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..wal.record import Path
+
+V = TypeVar("V")
+
+
+class Ledger(Generic[V]):
+    """A persistent, grow-only mapping from task paths to values."""
+
+    __slots__ = ("_puts", "_seen", "_shared")
+
+    def __init__(self) -> None:
+        """Create the empty ledger."""
+        # A path's versions are a chain, newest first: (number of the put, value, older version or None).
+        self._shared: dict[Path, tuple[int, V, object]] = {}
+        self._puts = [0]
+        self._seen = 0
+
+    def put(self, path: Path, value: V) -> Ledger[V]:
+        """Return a ledger that shows ``value`` at ``path`` and is otherwise like this one."""
+        new: Ledger[V] = Ledger.__new__(Ledger)
+        if self._seen and self._puts[0] == self._seen:
+            new._shared, new._puts = self._shared, self._puts
+        else:
+            new._shared, new._puts = {key: (0, held, None) for key, held in self.items()}, [self._seen]
+        number = new._puts[0] = self._seen + 1
+        new._seen = number
+        new._shared[path] = (number, value, new._shared.get(path))
+        return new
+
+    def get(self, path: Path) -> V | None:
+        """Return the value at ``path``, or None."""
+        version: tuple[int, V, object] | None = self._shared.get(path)
+        while version is not None and version[0] > self._seen:
+            version = version[2]  # type: ignore[assignment]  # a chain of the same tuples
+        return None if version is None else version[1]
+
+    def items(self) -> Iterator[tuple[Path, V]]:
+        """Yield the pairs of path and value that this version shows."""
+        for path in list(self._shared):
+            value = self.get(path)
+            if value is not None:
+                yield path, value
+
+    def __len__(self) -> int:
+        """Return how many paths this version shows."""
+        return sum(1 for _ in self.items())
+
+    def __bool__(self) -> bool:
+        """Return whether anything was put."""
+        return self._seen > 0
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by what is shown, whatever the history of puts."""
+        return isinstance(other, Ledger) and dict(self.items()) == dict(other.items())
+
+    __hash__ = None  # type: ignore[assignment]  # its values may be unhashable
+
+    def __repr__(self) -> str:
+        """Return the ledger as the dict it stands for."""
+        return f"Ledger({dict(self.items())!r})"

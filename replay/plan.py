@@ -1,0 +1,110 @@
+"""What is due: ``GraphState → Move``.
+
+    no step open   something due          → Begin      record that the step starts
+                   nothing due            → Finish     the run is done
+    step open      tasks without outcome  → Execute    see that they run
+                   a task failed          → Fail       the run ends, siblings' outcomes are safe
+                   a task waits           → Suspend    the run ends, its questions are open
+                   all finished           → Commit     close the step
+
+Plan never asks whether it is recovering. An unfinished step simply plans to finish; that is all the resume code
+there is.
+
+Invariants:
+1. A task whose outcome is finished is never in an Execute (guarantee G2).
+2. Equal states give equal moves: no clock, no randomness, no user code.
+3. Failures and questions are looked at only when nothing is left to execute, so siblings always end.
+
+It must not change state, and must not know how tasks are run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from .state import DUE, FAILED, FINISHED, UNROUTED, WAITING, GraphState
+
+if TYPE_CHECKING:
+    from ..wal.record import Path, Question
+
+
+class Begin(NamedTuple):
+    """Start the superstep: record what it consists of."""
+
+    step: int
+    nodes: tuple[str, ...]
+    sends: int
+
+
+class Execute(NamedTuple):
+    """See that the tasks at these paths run."""
+
+    paths: list[Path]
+
+
+class Commit(NamedTuple):
+    """Close the superstep."""
+
+    step: int
+
+
+class Suspend(NamedTuple):
+    """Stop until the questions are answered."""
+
+    questions: list[tuple[Path, Question]]
+
+
+class Fail(NamedTuple):
+    """Stop: these tasks failed."""
+
+    paths: list[Path]
+
+
+class Finish(NamedTuple):
+    """Nothing is left to do."""
+
+
+Move: TypeAlias = Begin | Execute | Commit | Suspend | Fail | Finish
+
+
+def plan(graph: GraphState) -> Move:
+    """Return what to do next."""
+    if not graph.opened:
+        if graph.due or graph.sends:
+            return Begin(graph.step + 1, graph.due, len(graph.sends))
+        return Finish()
+    if len(graph.due) == 1 and not graph.sends:
+        path: Path = (graph.due[0],)
+        outcome = graph.outcomes.get(path)
+        if outcome is None:
+            return Execute([path])
+        if outcome.status == FINISHED:
+            return Commit(graph.step + 1)
+    execute: list[Path] = []
+    failed: list[Path] = []
+    waiting = False
+    for each in graph.paths():
+        outcome = graph.outcomes.get(each)
+        if outcome is None or outcome.status in {DUE, UNROUTED}:
+            execute.append(each)
+        elif outcome.status == FAILED:
+            failed.append(each)
+        elif outcome.status == WAITING:
+            waiting = True
+    if execute:
+        return Execute(execute)
+    if failed:
+        return Fail(failed)
+    if waiting:
+        return Suspend(graph.questions())
+    return Commit(graph.step + 1)
+
+
+def unfinished(graph: GraphState) -> tuple[str, ...]:
+    """Return the names of the nodes that are due or not finished: what users see as ``next``."""
+    names: list[str] = []
+    for path in graph.paths():
+        outcome = graph.outcomes.get(path)
+        if outcome is None or outcome.status in {DUE, UNROUTED, FAILED, WAITING}:
+            names.append(graph.node_of(path))
+    return tuple(names)

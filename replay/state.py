@@ -1,0 +1,148 @@
+"""What a fold produces: everything that planning, reading and resuming need to know about a thread.
+
+    ThreadState                       one thread at one seq
+    ├── run, epoch, durability …      the run that wrote last
+    └── scopes ── GraphState          one graph of the thread: ``""`` the root, else a subgraph's namespace
+                  ├── values          channel → value, as of the last barrier
+                  ├── due, sends …    what the next superstep consists of
+                  └── outcomes        what the open superstep's tasks have come to: path → Outcome
+
+Invariants:
+1. Everything here is frozen. Folding makes new tuples and shares what it did not touch.
+2. ``values`` holds no channel that has no value, and none that is untracked.
+3. ``due``, ``sends``, ``joins`` and ``deferred`` are as of the last barrier; they change only at barriers and by a
+   ``Command`` given as input.
+4. An outcome whose status is ``finished`` is never replaced (guarantee G2).
+
+This module must not decide anything: fold gives the meaning, plan says what is due.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+from ..wal.record import Failure, Path, Question, Reference, Target, Write
+from .ledger import Ledger
+
+JoinKey: TypeAlias = tuple[tuple[str, ...], str, bool]
+"""A barrier of edges: its members, sorted; the node behind it; whether that node is deferred."""
+
+FINISHED, UNROUTED, DUE, WAITING, FAILED = "finished", "unrouted", "due", "waiting", "failed"
+"""Statuses of an outcome. UNROUTED: the body returned, its routers have not. DUE: to be run again."""
+
+
+class Outcome(NamedTuple):
+    """What one task has come to so far."""
+
+    status: str
+    writes: tuple[Write, ...] = ()
+    goto: tuple[Target, ...] = ()
+    call: tuple[str, bytes, str] | None = None
+    failure: Failure | None = None
+    attempts: int = 0
+    questions: tuple[Question, ...] = ()
+    answers: tuple[tuple[str, Any], ...] = ()
+    returned: bool = False
+    """Whether the body returned, so that at most its routers are left to run."""
+
+    def pending(self) -> tuple[Question, ...]:
+        """Return the questions that have no answer yet."""
+        if self.status == FINISHED or not self.questions:
+            return ()
+        answered = {key for key, _ in self.answers}
+        return tuple(question for question in self.questions if question.id not in answered)
+
+
+class NoInput:
+    """The type of ``NO_INPUT``: there is no input to map, which None could not say."""
+
+    def __repr__(self) -> str:
+        """Return its name."""
+        return "NO_INPUT"
+
+
+NO_INPUT = NoInput()
+
+
+class GraphState(NamedTuple):
+    """One graph of a thread, as of its last barrier, and the superstep that is open after it."""
+
+    values: dict[str, Any]
+    step: int
+    base: int
+    """The seq of the last barrier: the identity of the checkpoint that this state is."""
+    at: int
+    source: str
+    parent: int | None
+    """The seq of the barrier before, on the same branch."""
+    due: tuple[str, ...]
+    sends: tuple[tuple[str, Any], ...]
+    joins: dict[JoinKey, frozenset[str]]
+    deferred: frozenset[str]
+    ran: tuple[str, ...]
+    """The nodes of the last superstep, which ``update_state`` takes for the author of an edit."""
+    input: Any = NO_INPUT
+    opened: bool = False
+    outcomes: Ledger[Outcome] = Ledger()
+    ended: str | None = None
+    reason: str | None = None
+    metadata: dict[str, Any] = {}  # noqa: RUF012 - a NamedTuple default; never changed in place
+    caller: Path | None = None
+    run: str = ""
+    """The run that was admitted last; for a subgraph, the call of its parent's task that runs it."""
+
+    def paths(self) -> list[Path]:
+        """Return the paths of the step's tasks: sends first, then nodes, as LangGraph lists them (P-3)."""
+        paths: list[Path] = [(index,) for index in range(len(self.sends))]
+        paths.extend((name,) for name in self.due)
+        return paths
+
+    def node_of(self, path: Path) -> str:
+        """Return the name of the node that runs at ``path``."""
+        head = path[0]
+        return self.sends[head][0] if isinstance(head, int) else head
+
+    def questions(self) -> list[tuple[Path, Question]]:
+        """Return the unanswered questions of the open step with the path that asked each."""
+        return [(path, question) for path, outcome in self.outcomes.items() for question in outcome.pending()]
+
+
+_OUTCOMES = GraphState._fields.index("outcomes")
+
+
+def with_outcomes(graph: GraphState, outcomes: Ledger[Outcome]) -> GraphState:
+    """Return the state with other outcomes.
+
+    It is made for every task that ends, and ``_replace``, which looks up twenty names, takes four times as long.
+    """
+    return GraphState._make((*graph[:_OUTCOMES], outcomes, *graph[_OUTCOMES + 1 :]))
+
+
+class Unread(NamedTuple):
+    """Records of a subgraph that cannot be folded before its graph is known: newest first, linked."""
+
+    older: Unread | None
+    seq: int
+    record: Any
+
+
+class ThreadState(NamedTuple):
+    """One thread at one seq."""
+
+    seq: int = 0
+    scopes: dict[str, GraphState] = {}  # noqa: RUF012 - a NamedTuple default; never changed in place
+    unread: dict[str, Unread] = {}  # noqa: RUF012 - as above
+    run: str = ""
+    epoch: int = 0
+    durability: str = ""
+    graph: Reference | None = None
+    at: int = 0
+    """The time of the thread's newest barrier, so that time never runs backwards in a log."""
+
+    def after(self, seq: int, scopes: dict[str, GraphState], at: int) -> ThreadState:
+        """Return the state after a record that changed a graph; as ``_replace``, for the path every step takes."""
+        return ThreadState(seq, scopes, self.unread, self.run, self.epoch, self.durability, self.graph, at)
+
+    def root(self) -> GraphState | None:
+        """Return the state of the graph that the user runs, or None before its first run."""
+        return self.scopes.get("")
