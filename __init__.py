@@ -1,0 +1,187 @@
+"""walgraph: graphs and functions that survive crashes; everything that happened is in one log.
+
+    from typing import TypedDict
+    from walgraph import END, START, Log, StateGraph
+
+    class State(TypedDict):
+        name: str
+        greeting: str
+
+    def greet(state: State) -> dict[str, str]:
+        return {"greeting": f"Hello, {state['name']}!"}
+
+    with Log.open("greetings.wal") as log:
+        graph = StateGraph(State).add_node(greet).add_edge(START, "greet").add_edge("greet", END).compile(log)
+        print(graph.invoke({"name": "Ada"}, {"configurable": {"thread_id": "1"}}, durability="sync"))
+
+The names are LangGraph's; ``Log`` takes the place of a checkpointer. Kill the process at any instruction and run it
+again with ``None`` as input: what was recorded is not done again.
+"""
+from __future__ import annotations
+
+from .engine.builder import StateGraph
+from .engine.context import (
+    ExecutionInfo,
+    RunControl,
+    Runtime,
+    get_config,
+    get_runtime,
+    get_store,
+    get_stream_writer,
+    idempotency_key,
+)
+from .engine.control import (
+    All,
+    Command,
+    Durability,
+    Interrupt,
+    PregelTask,
+    Send,
+    StateSnapshot,
+    StateUpdate,
+    StreamMode,
+)
+from .engine.errors import (
+    AnswerError,
+    EmptyInputError,
+    GraphDrained,
+    GraphInterrupt,
+    GraphRecursionError,
+    InvalidGraph,
+    MissingThreadId,
+    NoLog,
+    OutsideOfRun,
+    ParentCommand,
+)
+from .engine.functional import entrypoint, task
+from .engine.graph import CompiledGraph
+from .engine.interrupt import interrupt
+from .engine.managed import IsLastStep, RemainingSteps
+from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
+from .engine.retry import RetryPolicy
+from .replay.channel import (
+    MISSING,
+    AnyValue,
+    BinaryOperatorAggregate,
+    EphemeralValue,
+    LastValue,
+    LastValueAfterFinish,
+    NamedBarrierValue,
+    NamedBarrierValueAfterFinish,
+    Overwrite,
+    Topic,
+    UntrackedValue,
+)
+from .replay.errors import (
+    CheckpointNotFound,
+    EmptyChannelError,
+    GraphChanged,
+    InvalidUpdateError,
+    NonDeterminism,
+)
+from .replay.identity import END, START
+from .wal.codec import register_type
+from .wal.errors import (
+    FormatTooNew,
+    LogClosed,
+    LogCorrupt,
+    LogError,
+    LogFailed,
+    LogFull,
+    LogInUse,
+    LogNotFound,
+    LogReadOnly,
+    NotALog,
+    NotSerializable,
+    RemoteDisk,
+    StaleWriter,
+    ThreadBusy,
+    ThreadNotFound,
+    UnknownType,
+    WalgraphError,
+)
+from .wal.head import ThreadHead
+from .wal.log import Log, MemoryLog, open_log
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "END",
+    "MISSING",
+    "REMOVE_ALL_MESSAGES",
+    "START",
+    "All",
+    "AnswerError",
+    "AnyValue",
+    "BinaryOperatorAggregate",
+    "CheckpointNotFound",
+    "Command",
+    "CompiledGraph",
+    "Durability",
+    "EmptyChannelError",
+    "EmptyInputError",
+    "EphemeralValue",
+    "ExecutionInfo",
+    "FormatTooNew",
+    "GraphChanged",
+    "GraphDrained",
+    "GraphInterrupt",
+    "GraphRecursionError",
+    "Interrupt",
+    "InvalidGraph",
+    "InvalidUpdateError",
+    "IsLastStep",
+    "LastValue",
+    "LastValueAfterFinish",
+    "Log",
+    "LogClosed",
+    "LogCorrupt",
+    "LogError",
+    "LogFailed",
+    "LogFull",
+    "LogInUse",
+    "LogNotFound",
+    "LogReadOnly",
+    "MemoryLog",
+    "MessagesState",
+    "MissingThreadId",
+    "NamedBarrierValue",
+    "NamedBarrierValueAfterFinish",
+    "NoLog",
+    "NonDeterminism",
+    "NotALog",
+    "NotSerializable",
+    "OutsideOfRun",
+    "Overwrite",
+    "ParentCommand",
+    "PregelTask",
+    "RemainingSteps",
+    "RemoteDisk",
+    "RetryPolicy",
+    "RunControl",
+    "Runtime",
+    "Send",
+    "StaleWriter",
+    "StateGraph",
+    "StateSnapshot",
+    "StateUpdate",
+    "StreamMode",
+    "ThreadBusy",
+    "ThreadHead",
+    "ThreadNotFound",
+    "Topic",
+    "UnknownType",
+    "UntrackedValue",
+    "WalgraphError",
+    "add_messages",
+    "entrypoint",
+    "get_config",
+    "get_runtime",
+    "get_store",
+    "get_stream_writer",
+    "idempotency_key",
+    "interrupt",
+    "open_log",
+    "register_type",
+    "task",
+]

@@ -1,0 +1,116 @@
+"""The future of one ``@task`` call, and what identifies what was called.
+
+    future.result()    synchronous code: runs the call here if no worker took it yet
+    await future       coroutines
+
+It must not record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import xxhash
+
+from ..wal.codec import Encoder
+from ..wal.errors import ValueProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+    from .workers import Work
+
+R = TypeVar("R")
+
+PREVIEW = 80
+"""How many characters of a call's arguments are kept to be shown."""
+
+
+class SyncAsyncFuture(concurrent.futures.Future[R]):
+    """What a ``@task`` call returns."""
+
+    _work: Work[R] | None = None
+    _task: asyncio.Task[R] | None = None
+
+    @classmethod
+    def finished(cls, value: R) -> SyncAsyncFuture[R]:
+        """Return a future of a call that is recorded."""
+        future: SyncAsyncFuture[R] = cls()
+        future.set_result(value)
+        return future
+
+    @classmethod
+    def failed(cls, error: BaseException) -> SyncAsyncFuture[R]:
+        """Return a future of a call that cannot go on."""
+        future: SyncAsyncFuture[R] = cls()
+        future.set_exception(error)
+        return future
+
+    @classmethod
+    def of_work(cls, work: Work[R]) -> SyncAsyncFuture[R]:
+        """Return the future of a call that a pool will make, unless its caller does first."""
+        future: SyncAsyncFuture[R] = cls()
+        future._work = work
+        work.future.add_done_callback(future._copy)
+        return future
+
+    @classmethod
+    def of_coroutine(cls, coroutine: Coroutine[Any, Any, R]) -> SyncAsyncFuture[R]:
+        """Return the future of a call that is made on this event loop."""
+        future: SyncAsyncFuture[R] = cls()
+        future._task = asyncio.get_running_loop().create_task(coroutine)
+        future._task.add_done_callback(future._copy)
+        return future
+
+    def _copy(self, other: Any) -> None:
+        if other.cancelled():
+            self.cancel()
+        elif (error := other.exception()) is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(other.result())
+
+    def result(self, timeout: float | None = None) -> R:
+        """Return what the call returned, or raise what it raised.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+        """
+        if self._work is not None and timeout is None:
+            self._work.run_if_free()
+        return super().result(timeout)
+
+    def wait(self) -> None:
+        """Return when the call has ended, however it ended."""
+        if self._work is not None:
+            self._work.run_if_free()
+        concurrent.futures.wait([self])
+
+    async def awaited(self) -> None:
+        """Return when the call has ended, however it ended; for coroutines."""
+        if not self.done():
+            await asyncio.wait([self._task or asyncio.wrap_future(self)])
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait for the call in a coroutine."""
+        if self._task is not None:
+            return (yield from self._task.__await__())
+        return (yield from asyncio.wrap_future(self).__await__())
+
+
+def fingerprint(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bytes, str]:
+    """Return what is recorded of a call: its name, a digest of its arguments, and a preview of them.
+
+    Arguments that cannot be encoded have no digest, and are not compared.
+    """
+    try:
+        packed = Encoder().value([list(args), kwargs])
+    except ValueProblem:
+        return name, b"", "(…)"
+    digest = xxhash.xxh3_128_digest(packed.data)
+    if len(packed.data) > PREVIEW:
+        return name, digest, f"(… {len(packed.data)} bytes)"
+    shown = [repr(value) for value in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
+    return name, digest, f"({', '.join(shown)})"

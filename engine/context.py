@@ -1,0 +1,279 @@
+"""What running user code can see of its run, through a context variable.
+
+    get_config() get_runtime() get_store() get_stream_writer() interrupt() a @task call
+                              │
+                        current task ── TaskContext ── Run
+
+Most nodes look at none of it, so a context makes its config and runtime only when asked.
+
+Invariants:
+1. The variable is set for the time of one task's body and routers, in whatever thread or coroutine they run.
+2. A context counts its calls and interrupts from zero at every attempt, so that an attempt that is repeated finds
+   what the earlier one recorded (LangGraph counts on, T-6).
+
+It must not record anything.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from ..replay.identity import checkpoint_id, task_id
+from .errors import OutsideOfRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..replay.state import Outcome
+    from ..wal.record import Path, Question
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionInfo:
+    """Which task this is, for logs and idempotency keys."""
+
+    checkpoint_id: str
+    checkpoint_ns: str
+    task_id: str
+    thread_id: str | None = None
+    run_id: str | None = None
+    node_attempt: int = 1
+    node_first_attempt_time: float | None = None
+
+
+class RunControl:
+    """Asks a run, from anywhere, to stop between two supersteps."""
+
+    __slots__ = ("drain_reason",)
+
+    def __init__(self) -> None:
+        """Create a control that asks for nothing yet."""
+        self.drain_reason: str | None = None
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run is to stop."""
+        return self.drain_reason is not None
+
+    def request_drain(self, reason: str = "shutdown") -> None:
+        """Let running tasks finish, then stop; safe from any thread and from signal handlers."""
+        self.drain_reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime(Generic[C]):
+    """What a run offers to its nodes."""
+
+    context: C = None  # type: ignore[assignment]  # LangGraph's default for runs without a context
+    store: Any = None
+    stream_writer: Callable[[Any], None] = field(default=lambda _: None)
+    previous: Any = None
+    execution_info: ExecutionInfo | None = None
+    control: RunControl | None = None
+
+
+class Surroundings(Protocol):
+    """What a task sees of its run."""
+
+    thread: str
+    scope: str
+    config: dict[str, Any]
+    run_id: str
+    context: Any
+    store: Any
+    control: RunControl | None
+
+    @property
+    def previous(self) -> Any:
+        """What the last run of an entrypoint saved."""
+
+    def write_custom(self, payload: Any) -> None:
+        """Show something in the stream mode ``custom``."""
+
+
+RunT = TypeVar("RunT", bound=Surroundings)
+
+
+class TaskContext(Generic[RunT]):
+    """One attempt at one task.
+
+    Args:
+        run: The run of the task's own graph.
+        path: The task's path.
+        name: The node's or the task function's name.
+        base: The seq of the barrier that the step follows.
+        step: The superstep.
+    """
+
+    __slots__ = (
+        "_id",
+        "answers",
+        "asked",
+        "attempt",
+        "base",
+        "calls",
+        "children",
+        "name",
+        "path",
+        "questions",
+        "run",
+        "step",
+        "subgraphs",
+    )
+
+    def __init__(self, run: RunT, path: Path, name: str, base: int, step: int) -> None:
+        self.run = run
+        self.path = path
+        self.name = name
+        self.base = base
+        self.step = step
+        self._id: str | None = None
+        # ``begin`` sets these for every attempt; a task that never begins one is asked for them all the same.
+        self.attempt = 1
+        self.asked: tuple[Question, ...] = ()
+
+    def begin(self, attempt: int, outcome: Outcome | None) -> None:
+        """Start an attempt: count from zero, with the answers that are recorded by now."""
+        self.attempt = attempt
+        self.calls = itertools.count()
+        self.children: list[Any] = []
+        self.questions = 0
+        self.subgraphs = 0
+        self.asked = ()
+        self.answers = dict(outcome.answers) if outcome is not None and outcome.answers else {}
+
+    @property
+    def id(self) -> str:
+        """The task's id; the same on every attempt, in every process."""
+        if self._id is None:
+            self._id = task_id(self.run.thread, self.run.scope, self.base, self.path)
+        return self._id
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What LangGraph calls the RunnableConfig of the task."""
+        given = self.run.config
+        ns = self.scope_of_task
+        configurable = {**given.get("configurable", {}), "checkpoint_ns": ns, "thread_id": self.run.thread}
+        metadata = {
+            **given.get("metadata", {}),
+            "thread_id": self.run.thread,
+            "langgraph_step": self.step,
+            "langgraph_node": self.name,
+            "langgraph_path": self.path,
+            "langgraph_checkpoint_ns": ns,
+        }
+        return {**given, "configurable": configurable, "metadata": metadata}
+
+    @property
+    def scope_of_task(self) -> str:
+        """The namespace of the task itself, below that of its graph."""
+        scope = self.run.scope
+        own = f"{self.name}:{self.id}"
+        return f"{scope}|{own}" if scope else own
+
+    @property
+    def runtime(self) -> Runtime[Any]:
+        """What the run offers."""
+        run = self.run
+        info = ExecutionInfo(
+            checkpoint_id=checkpoint_id(self.base),
+            checkpoint_ns=self.scope_of_task,
+            task_id=self.id,
+            thread_id=run.thread or None,
+            run_id=run.run_id,
+            node_attempt=self.attempt,
+        )
+        return Runtime(
+            context=run.context,
+            store=run.store,
+            stream_writer=self.writer,
+            previous=run.previous,
+            execution_info=info,
+            control=run.control,
+        )
+
+    @property
+    def writer(self) -> Callable[[Any], None]:
+        """A function that shows its argument in the stream mode ``custom``."""
+        return self.run.write_custom
+
+    @property
+    def store(self) -> Any:
+        """The store that the graph was compiled with."""
+        return self.run.store
+
+    @property
+    def previous(self) -> Any:
+        """What the last run of the entrypoint saved."""
+        return self.run.previous
+
+
+current: ContextVar[TaskContext[Any] | None] = ContextVar("walgraph_task", default=None)
+"""The task whose code is running."""
+
+
+def here(asked: str = "get_config") -> TaskContext[Any]:
+    """Return the running task's context.
+
+    Raises:
+        OutsideOfRun: No task is running.
+    """
+    context = current.get()
+    if context is None:
+        message = f"Called {asked} outside of a runnable context"
+        raise OutsideOfRun(message, hint="Call it from a node, a task or a function that one of them calls.")
+    return context
+
+
+def get_config() -> dict[str, Any]:
+    """Return the running task's config.
+
+    Raises:
+        OutsideOfRun: No task is running.
+    """
+    return here().config
+
+
+def get_runtime(context_schema: type[C] | None = None) -> Runtime[C]:  # noqa: ARG001 - it only types the result
+    """Return the running task's runtime.
+
+    Args:
+        context_schema: The type of the context, for type checkers.
+
+    Raises:
+        OutsideOfRun: No task is running.
+    """
+    return here("get_runtime").runtime
+
+
+def get_store() -> Any:
+    """Return the store that the graph was compiled with.
+
+    Raises:
+        OutsideOfRun: No task is running.
+    """
+    return here("get_store").store
+
+
+def get_stream_writer() -> Callable[[Any], None]:
+    """Return a function that shows its argument in the stream mode ``custom``.
+
+    Raises:
+        OutsideOfRun: No task is running.
+    """
+    return here("get_stream_writer").writer
+
+
+def idempotency_key() -> str:
+    """Return a key for the outside world: the same for every attempt at this task, different for every other.
+
+    Raises:
+        OutsideOfRun: No task is running.
+    """
+    return here("idempotency_key").id

@@ -1,0 +1,184 @@
+"""What nodes return to steer, what users pass to steer, and what users are shown.
+
+    Send, Command, Overwrite    a node's way to say where to go and what to change
+    Interrupt, interrupt ids    a question, as it is shown
+    StateSnapshot, PregelTask   a checkpoint, as it is shown
+    StateUpdate                 one item of ``bulk_update_state``
+
+The names and shapes are LangGraph's (§1.4 of its interface), so that code ports by changing an import.
+
+It must not run anything, and must not know graphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+from ..wal.codec import register_type
+
+N = TypeVar("N", bound=str)
+R = TypeVar("R")
+S = TypeVar("S")
+
+Durability: TypeAlias = Literal["sync", "async", "exit"]
+StreamMode: TypeAlias = Literal["values", "updates", "custom", "tasks", "checkpoints", "debug", "messages"]
+All: TypeAlias = Literal["*"]
+
+DURABILITIES = ("sync", "async", "exit")
+
+
+class Send:
+    """Run a node in the next superstep with an input of its own.
+
+    Args:
+        node: The node's name.
+        arg: What the node is given, as it is, instead of the graph's state.
+        timeout: Seconds that this one task may take; None for the node's own limit.
+    """
+
+    __slots__ = ("arg", "node", "timeout")
+
+    def __init__(self, /, node: str, arg: Any, *, timeout: float | None = None) -> None:
+        self.node = node
+        self.arg = arg
+        self.timeout = timeout
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal one."""
+        return f"Send(node={self.node!r}, arg={self.arg!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by node and argument."""
+        return isinstance(other, Send) and (self.node, self.arg) == (other.node, other.arg)
+
+    def __hash__(self) -> int:
+        """Hash by node and argument, which must be hashable for it."""
+        return hash((self.node, self.arg))
+
+
+class _NoAnswer:
+    def __repr__(self) -> str:
+        return "NO_ANSWER"
+
+
+NO_ANSWER: Any = _NoAnswer()
+"""Marks an answer that was not given, since None is a legal answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Generic[N]):
+    """Update state, choose where to go, or answer questions.
+
+    Args:
+        graph: None for the graph itself, ``Command.PARENT`` for the one above, or a graph's name.
+        update: What to write: a dict, pairs, or an instance of the schema.
+        resume: As input of a run: the answer to the open question, or a dict of question id to answer.
+        goto: A node's name, a ``Send``, or a sequence of them.
+    """
+
+    PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
+
+    graph: str | None = None
+    update: Any = None
+    resume: Any = NO_ANSWER
+    goto: Send | N | tuple[Send | N, ...] | list[Send | N] = ()
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal one, without what was not given."""
+        given = [
+            f"{name}={value!r}"
+            for name, value, default in (
+                ("graph", self.graph, None),
+                ("update", self.update, None),
+                ("resume", self.resume, NO_ANSWER),
+                ("goto", self.goto, ()),
+            )
+            if value is not default and not (name == "goto" and not value)
+        ]
+        return f"Command({', '.join(given)})"
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """A question that a task asked.
+
+    Args:
+        value: What the task passed to ``interrupt``.
+        id: 32 hex digits; the same each time the same question is shown.
+        response_schema: A JSON schema of the answer, if the task gave one.
+    """
+
+    value: Any
+    id: str = "placeholder-id"
+    response_schema: Any = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final(Generic[R, S]):
+    """What an entrypoint returns to return one value and save another; use it as ``entrypoint.final``."""
+
+    value: R
+    save: S
+
+
+class StateUpdate(NamedTuple):
+    """One update of ``bulk_update_state``."""
+
+    values: dict[str, Any] | None
+    as_node: str | None = None
+    task_id: str | None = None
+
+
+class PregelTask(NamedTuple):
+    """A task of a checkpoint, as users see it."""
+
+    id: str
+    name: str
+    path: tuple[Any, ...]
+    error: str | None = None
+    interrupts: tuple[Interrupt, ...] = ()
+    state: Any = None
+    result: Any = None
+
+
+class StateSnapshot(NamedTuple):
+    """A checkpoint, as users see it."""
+
+    values: Any
+    next: tuple[str, ...]
+    config: dict[str, Any]
+    metadata: dict[str, Any] | None
+    created_at: str | None
+    parent_config: dict[str, Any] | None
+    tasks: tuple[PregelTask, ...]
+    interrupts: tuple[Interrupt, ...]
+
+
+def _given(answer: Any) -> list[Any]:
+    return [] if answer is NO_ANSWER else [answer]
+
+
+register_type(
+    Send,
+    name="walgraph:Send",
+    encode=lambda send: [send.node, send.arg, send.timeout],
+    decode=lambda plain: Send(plain[0], plain[1], timeout=plain[2]),
+)
+register_type(
+    Command,
+    name="walgraph:Command",
+    encode=lambda command: [command.graph, command.update, command.goto, *_given(command.resume)],
+    decode=lambda plain: Command(
+        graph=plain[0],
+        update=plain[1],
+        goto=plain[2],
+        resume=plain[3] if len(plain) > 3 else NO_ANSWER,
+    ),
+)
+register_type(
+    Interrupt,
+    name="walgraph:Interrupt",
+    encode=lambda asked: [asked.value, asked.id, asked.response_schema],
+    decode=lambda plain: Interrupt(plain[0], plain[1], response_schema=plain[2]),
+)

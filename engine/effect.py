@@ -1,0 +1,57 @@
+"""What the loop asks the world for. The loop yields one of these; a driver carries it out and sends the answer.
+
+    Append(records, base, draft)   see that they are in the log as the run's mode asks    → None
+    Perform(jobs)                  see that these tasks are running                        → the [Done] that ended first
+    Publish(events)                show them to whoever streams                            → None
+
+A driver holds no opinion about graphs. There are three: worker threads, asyncio, and the by-hand driver of the tests,
+which checks the laws after every effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..replay.state import ThreadState
+    from ..wal.record import Path, Record, Write
+    from .job import Job
+    from .stream import Event
+
+
+class Append(NamedTuple):
+    """Append these records.
+
+    ``draft`` is ``base`` with the records folded in; it becomes the state if ``base`` still is the state when the
+    records are in the log, else they are folded anew.
+    """
+
+    records: Sequence[Record]
+    base: ThreadState
+    draft: ThreadState
+
+
+class Done(NamedTuple):
+    """How one task ended: the records that say so, and what cannot be recorded."""
+
+    path: Path
+    records: tuple[Record, ...]
+    error: BaseException | None = None
+    untracked: tuple[Write, ...] = ()
+
+
+class Perform(NamedTuple):
+    """See that these tasks are running, and answer with those that ended first; with () just wait for some."""
+
+    jobs: Sequence[Job]
+
+
+class Publish(NamedTuple):
+    """Show these events."""
+
+    events: Sequence[Event]
+
+
+Effect: TypeAlias = Append | Perform | Publish

@@ -1,0 +1,297 @@
+"""Plain functions that survive: ``@task`` and ``@entrypoint``.
+
+    @task                            each call is recorded when it returned, and never made again
+    def fetch(url): ...
+
+    @entrypoint(checkpointer=log)    one node; runs again from its top on resume, and finds its calls recorded
+    def report(urls):
+        return [fetch(url).result() for url in urls]
+
+A call is known by its place: the path of the task that makes it, and its number among that task's calls. What was
+called there is recorded along, name and arguments, and compared when the place is reached again.
+
+Invariants:
+1. A recorded call is not made again: not on resume, not when its caller is retried (guarantee G2).
+2. A place where another call is recorded raises ``NonDeterminism``; nothing is executed there (G9).
+3. Under ``sync`` a result is handed over only once it is durable.
+
+It must not know how records reach the log; the run's recorder does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from ..replay.blueprint import Blueprint
+from ..replay.channel import LastValue
+from ..replay.errors import NonDeterminism
+from ..replay.state import FINISHED
+from ..wal.record import TaskFinished
+from .call import SyncAsyncFuture, fingerprint
+from .context import TaskContext, here
+from .control import Final
+from .drive_async import record
+from .effect import Done
+from .errors import GraphInterrupt, InvalidGraph
+from .graph import CompiledGraph
+from .interrupt import shown
+from .node import INJECTED, Callee, Node, name_of
+from .program import Program
+from .reader import Reader
+from .retry import policies_of
+from .schema import classes_in
+from .settings import Settings, checked_durability, checked_log
+from .stream import Event
+from .task import Call, acarry_out, carry_out, ended_by, tried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Sequence
+
+    from ..replay.state import Outcome
+    from ..wal.log import Log
+    from .control import Durability
+    from .retry import RetryPolicy
+    from .run import Run
+    from .task import Wish
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETURN = "__return__"
+"""The write that holds what a task's call returned."""
+
+
+class TaskCallee(Callee):
+    """A task's function: called with the caller's own arguments."""
+
+    __slots__ = ()
+
+    def bind(self, argument: Any, context: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the caller's arguments, and what is injected beside them."""
+        arguments, keywords = argument
+        if self.inject:
+            keywords = {
+                **{name: getattr(context, name) for name in self.inject if name not in keywords},
+                **keywords,
+            }
+        return arguments, keywords
+
+
+class TaskFunction(Generic[P, R]):
+    """A function whose calls are recorded; made by ``@task``.
+
+    Args:
+        function: The function, synchronous or not.
+        name: What the log calls it.
+        retry: When to try again if it raises.
+    """
+
+    def __init__(self, function: Callable[P, Any], name: str | None, retry: tuple[RetryPolicy, ...]) -> None:
+        functools.update_wrapper(self, function)
+        self.name = name or name_of(function)
+        self.callee = TaskCallee(function)
+        self.retry = retry
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> SyncAsyncFuture[R]:
+        """Make the call, or find it recorded; returns at once with a future.
+
+        Raises:
+            OutsideOfRun: No node, task or entrypoint is running.
+            NonDeterminism: Another call is recorded in this place.
+            RuntimeError: A coroutine function is called from synchronous code.
+        """
+        caller = here("task")
+        run = caller.run
+        path = (*caller.path, next(caller.calls))
+        call = fingerprint(self.name, args, kwargs)
+        outcome = run.graph.outcomes.get(path)
+        future: SyncAsyncFuture[R]
+        if outcome is not None and outcome.call is not None:
+            _compare(caller, path, outcome.call, call)
+        if outcome is not None and outcome.status == FINISHED:
+            return SyncAsyncFuture.finished(outcome.writes[0][1])
+        if outcome is not None and (pending := outcome.pending()):
+            return SyncAsyncFuture.failed(GraphInterrupt(shown(pending)))
+        context = TaskContext(run, path, self.name, caller.base, caller.step)
+        wishes = self._attempts(context, (args, kwargs), call, outcome)
+        if run.is_async and _on_loop():
+            future = SyncAsyncFuture.of_coroutine(self._acarry_out(wishes, context))
+        elif self.callee.is_async:
+            message = "In an sync context async tasks cannot be called"
+            raise RuntimeError(message)
+        else:
+            here_now = contextvars.copy_context()
+            future = SyncAsyncFuture.of_work(
+                run.pool().submit(lambda: here_now.run(self._carry_out, wishes, context))
+            )
+        caller.children.append(future)
+        return future
+
+    def _attempts(
+        self, context: TaskContext[Run], argument: Any, call: tuple[str, bytes, str], outcome: Outcome | None
+    ) -> Generator[Wish, Any, tuple[Done, Any]]:
+        run = context.run
+        try:
+            value = yield from tried(Call(self.callee, argument), context, self.retry, outcome)
+        except BaseException as error:
+            return ended_by(error, run, context, outcome), None
+        return Done(
+            context.path, (TaskFinished(run.scope, context.path, ((RETURN, value),), (), call),)
+        ), value
+
+    def _carry_out(self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]) -> R:
+        done, value = carry_out(wishes, context)
+        if done.records:
+            context.run.recorder.record(done.records)
+        return self._ended(done, value, context)
+
+    async def _acarry_out(
+        self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]
+    ) -> R:
+        done, value = await acarry_out(wishes, context)
+        if done.records:
+            await record(context.run.recorder, done.records)
+        return self._ended(done, value, context)
+
+    def _ended(self, done: Done, value: Any, context: TaskContext[Run]) -> R:
+        if done.error is not None:
+            raise done.error
+        run = context.run
+        if run.sinks:
+            run.publish([Event(run.scope, "updates", {self.name: value})])
+        result: R = value
+        return result
+
+
+@overload
+def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskFunction[P, R]: ...
+@overload
+def task(function: Callable[P, R], /) -> TaskFunction[P, R]: ...
+@overload
+def task(
+    *, name: str | None = None, retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None
+) -> Callable[[Callable[P, Any]], TaskFunction[P, Any]]: ...
+def task(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+) -> Any:
+    """Make a function whose calls are recorded.
+
+    Args:
+        function: The function, when used as ``@task``.
+        name: What the log calls it; the function's name if None.
+        retry_policy: When and how often to try again if it raises.
+
+    Returns:
+        A function that returns a future: ``.result()`` in synchronous code, ``await`` in coroutines.
+    """
+    policies = policies_of(retry_policy)
+
+    def decorate(decorated: Any) -> TaskFunction[Any, Any]:
+        return TaskFunction(decorated, name, policies)
+
+    return decorate if function is None else decorate(function)
+
+
+class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
+    """Make a graph of one function.
+
+    Args:
+        checkpointer: The log, or None.
+        store: Handed to the function as ``store``.
+        context_schema: The type of ``runtime.context``.
+        retry_policy: When and how often to run the function again if it raises.
+        durability: The mode for calls that name none.
+        name: The graph's name in logs and errors; the function's name if None.
+    """
+
+    final = Final
+
+    def __init__(
+        self,
+        checkpointer: Log | None = None,
+        store: Any = None,
+        context_schema: type | None = None,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        durability: Durability | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.settings = Settings(
+            log=checked_log(checkpointer),
+            store=store,
+            durability=checked_durability(durability),
+            context_schema=context_schema,
+        )
+        self.retry = policies_of(retry_policy)
+        self.name = name
+
+    def __call__(self, function: Callable[..., Any]) -> CompiledGraph:
+        """Make the graph.
+
+        Raises:
+            InvalidGraph: The function takes no input.
+            NotImplementedError: It is a generator.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            message = "Generators are not supported in the Functional API."
+            raise NotImplementedError(message)
+        parameters = [name for name in inspect.signature(function).parameters if name not in INJECTED]
+        if not parameters:
+            message = "Entrypoint function must have at least one parameter"
+            raise InvalidGraph(message)
+        name = self.name or name_of(function)
+        channels = {
+            "__end__": LastValue(Any).named("__end__"),
+            "__previous__": LastValue(Any).named("__previous__"),
+        }
+        whole = Reader(channels, ("__end__",))
+        node = Node(name, Callee(function), whole, retry=self.retry)
+        drawn = {name: {"to": [], "joins": [], "routers": [], "deferred": False}}
+        hints = inspect.get_annotations(function).values()
+        classes = {cls for hint in hints if isinstance(hint, type) for cls in classes_in(hint)}
+        program = Program(Blueprint(name, name, channels, drawn), {name: node}, {}, whole, whole, classes)
+        return CompiledGraph(program, self.settings, function)
+
+
+def _compare(
+    caller: TaskContext[Run],
+    path: tuple[str | int, ...],
+    recorded: tuple[str, bytes, str],
+    attempted: tuple[str, bytes, str],
+) -> None:
+    """See that the call made here is the one that is recorded here.
+
+    Raises:
+        NonDeterminism: It is not.
+    """
+    same_arguments = recorded[1] == attempted[1] or not recorded[1] or not attempted[1]
+    if recorded[0] == attempted[0] and same_arguments:
+        return
+    place = "/".join(map(str, path))
+    message = (
+        f"task {place} in step {caller.step} of thread {caller.run.thread!r}: the log holds a call of "
+        f"{recorded[0]}{recorded[2]} here, this run calls {attempted[0]}{attempted[2]}; nothing was executed"
+    )
+    raise NonDeterminism(
+        message,
+        hint="Code between two calls must not depend on clock, randomness or changed code; record what does in a "
+        "@task of its own. To run the new code, start the thread anew with an input.",
+        recorded=recorded,
+        attempted=attempted,
+        path=path,
+    )
+
+
+def _on_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

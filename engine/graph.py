@@ -1,0 +1,313 @@
+"""A compiled graph: what users call.
+
+    invoke ainvoke stream astream        run it
+    get_state get_state_history          look at its thread
+    update_state                         change its state from outside
+
+Each pair of a method and its ``a…`` twin differs in what waits; everything else is written once.
+
+It must not decide what a run does (``loop``, ``opening``) nor how (drivers).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .drive_async import adrive
+from .drive_sync import drive
+from .edit import Reading, update
+from .session import Session, is_nested
+from .settings import Compiled
+from .stream import checked_modes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+
+    from ..wal.log import IfBusy, Log
+    from .context import RunControl
+    from .control import Durability, StateSnapshot
+    from .loop import End
+    from .program import Program
+    from .settings import Settings
+
+
+class CompiledGraph:
+    """A graph that can be run.
+
+    Args:
+        program: What to run.
+        settings: What ``compile`` was told.
+        builder: The ``StateGraph`` it was compiled from, or the function of an entrypoint.
+    """
+
+    def __init__(self, program: Program, settings: Settings, builder: Any = None) -> None:
+        self.parts = Compiled(program, settings)
+        self.program = program
+        self.settings = settings
+        self.builder = builder
+        self.name = program.name
+        self.nodes = program.nodes
+
+    def __repr__(self) -> str:
+        """Return name and nodes."""
+        return f"<{type(self).__name__} {self.name!r}: {', '.join(self.nodes)}>"
+
+    @property
+    def checkpointer(self) -> Log | bool | None:
+        """The log that the graph was compiled with."""
+        return self.settings.log
+
+    @property
+    def store(self) -> Any:
+        """The store that the graph was compiled with."""
+        return self.settings.store
+
+    def invoke(
+        self,
+        input: Any,
+        config: dict[str, Any] | None = None,
+        *,
+        context: Any = None,
+        stream_mode: str | Sequence[str] = "values",
+        output_keys: str | Sequence[str] | None = None,
+        interrupt_before: Sequence[str] | str | None = None,
+        interrupt_after: Sequence[str] | str | None = None,
+        durability: Durability | None = None,
+        control: RunControl | None = None,
+        if_busy: IfBusy = "raise",
+    ) -> Any:
+        """Run the graph and return its output.
+
+        Args:
+            input: What the graph's input schema says; None to resume; a ``Command`` to answer or steer.
+            config: ``{"configurable": {"thread_id": ...}, "recursion_limit": ..., "max_concurrency": ...}``.
+            context: What nodes find as ``runtime.context``; not recorded.
+            stream_mode: ``"values"`` for the output itself; any other mode for a list of what it would stream.
+            output_keys: The channels to return; None for those of the output schema.
+            interrupt_before: Nodes to stop before.
+            interrupt_after: Nodes to stop after.
+            durability: ``"sync"``, ``"async"`` or ``"exit"``; None for the graph's default.
+            control: To ask the run to stop, from elsewhere.
+            if_busy: What to do if another run owns the thread: ``"raise"``, ``"wait"`` or ``"steal"``.
+
+        Returns:
+            The output; with a key ``"__interrupt__"`` if the run stopped to ask.
+
+        Raises:
+            MissingThreadId: The graph has a log and the config no thread id.
+            ThreadBusy: Another run owns the thread.
+            EmptyInputError: There is nothing to run.
+            AnswerError: Answers and open questions do not match.
+            GraphRecursionError: The run took as many steps as it may.
+            NotSerializable: A value cannot be recorded.
+            Exception: What user code raised, with notes.
+        """
+        session = Session(self.parts, config, context, output_keys, durability, control)
+        session.stop_at(interrupt_before, interrupt_after)
+        if stream_mode != "values":
+            return list(self._stream(session, input, stream_mode, if_busy=if_busy, subgraphs=False))
+        session.claim(if_busy)
+        with session.begun(input) as loop:
+            if loop is None:
+                return session.output()
+            end = _last(drive(session.run, loop, None))
+            return session.finish(end)
+
+    def stream(
+        self,
+        input: Any,
+        config: dict[str, Any] | None = None,
+        *,
+        context: Any = None,
+        stream_mode: str | Sequence[str] | None = None,
+        output_keys: str | Sequence[str] | None = None,
+        interrupt_before: Sequence[str] | str | None = None,
+        interrupt_after: Sequence[str] | str | None = None,
+        durability: Durability | None = None,
+        control: RunControl | None = None,
+        subgraphs: bool = False,
+        if_busy: IfBusy = "raise",
+    ) -> Iterator[Any]:
+        """Run the graph and yield what happens, as it happens.
+
+        Args:
+            input: As for ``invoke``; so are ``config`` to ``control``, and ``if_busy``.
+            config: See ``invoke``.
+            context: See ``invoke``.
+            stream_mode: A mode, whose payloads are yielded, or a list of modes, which yields pairs of mode and payload.
+            output_keys: See ``invoke``.
+            interrupt_before: See ``invoke``.
+            interrupt_after: See ``invoke``.
+            durability: See ``invoke``.
+            control: See ``invoke``.
+            subgraphs: Whether to yield subgraphs' events too; then each chunk begins with its namespace.
+            if_busy: See ``invoke``.
+
+        Raises:
+            ValueError: A mode or the durability is not known.
+        """
+        session = Session(self.parts, config, context, output_keys, durability, control)
+        session.stop_at(interrupt_before, interrupt_after)
+        mode = stream_mode or ("values" if is_nested() else self.settings.stream_mode)
+        return self._stream(session, input, mode, if_busy=if_busy, subgraphs=subgraphs)
+
+    def _stream(
+        self, session: Session, given: Any, mode: str | Sequence[str], *, if_busy: IfBusy, subgraphs: bool
+    ) -> Generator[Any, None, None]:
+        sink = session.watch(*checked_modes(mode), subgraphs=subgraphs)
+        session.claim(if_busy)
+        with session.begun(given) as loop:
+            if loop is None:
+                return
+            end = yield from drive(session.run, loop, sink)
+            session.finish(end)
+
+    async def ainvoke(
+        self,
+        input: Any,
+        config: dict[str, Any] | None = None,
+        *,
+        context: Any = None,
+        stream_mode: str | Sequence[str] = "values",
+        output_keys: str | Sequence[str] | None = None,
+        interrupt_before: Sequence[str] | str | None = None,
+        interrupt_after: Sequence[str] | str | None = None,
+        durability: Durability | None = None,
+        control: RunControl | None = None,
+        if_busy: IfBusy = "raise",
+    ) -> Any:
+        """Run the graph on the event loop and return its output; see ``invoke``."""
+        session = Session(self.parts, config, context, output_keys, durability, control)
+        session.stop_at(interrupt_before, interrupt_after)
+        if stream_mode != "values":
+            chunks = self._astream(session, input, stream_mode, if_busy=if_busy, subgraphs=False)
+            return [chunk async for chunk in chunks]
+        await session.aclaim(if_busy)
+        with session.begun(input) as loop:
+            if loop is None:
+                return session.output()
+            ends: list[End] = []
+            async for _ in adrive(session.run, loop, None, ends):
+                pass
+            return await session.afinish(ends[0])
+
+    async def astream(
+        self,
+        input: Any,
+        config: dict[str, Any] | None = None,
+        *,
+        context: Any = None,
+        stream_mode: str | Sequence[str] | None = None,
+        output_keys: str | Sequence[str] | None = None,
+        interrupt_before: Sequence[str] | str | None = None,
+        interrupt_after: Sequence[str] | str | None = None,
+        durability: Durability | None = None,
+        control: RunControl | None = None,
+        subgraphs: bool = False,
+        if_busy: IfBusy = "raise",
+    ) -> AsyncIterator[Any]:
+        """Run the graph on the event loop and yield what happens; see ``stream``."""
+        session = Session(self.parts, config, context, output_keys, durability, control)
+        session.stop_at(interrupt_before, interrupt_after)
+        mode = stream_mode or ("values" if is_nested() else self.settings.stream_mode)
+        async for chunk in self._astream(session, input, mode, if_busy=if_busy, subgraphs=subgraphs):
+            yield chunk
+
+    async def _astream(
+        self, session: Session, given: Any, mode: str | Sequence[str], *, if_busy: IfBusy, subgraphs: bool
+    ) -> AsyncIterator[Any]:
+        sink = session.watch(*checked_modes(mode), subgraphs=subgraphs)
+        await session.aclaim(if_busy)
+        with session.begun(given) as loop:
+            if loop is None:
+                return
+            ends: list[End] = []
+            async for chunk in adrive(session.run, loop, sink, ends):
+                yield chunk
+            await session.afinish(ends[0])
+
+    def get_state(self, config: dict[str, Any], *, subgraphs: bool = False) -> StateSnapshot:
+        """Return the thread's state, or that of the checkpoint that the config names.
+
+        Args:
+            config: With ``thread_id``, and ``checkpoint_id`` for an older checkpoint.
+            subgraphs: Whether tasks show their subgraphs' state instead of where it is.
+
+        Raises:
+            NoLog: The graph has no log.
+            MissingThreadId: The config has no thread id.
+        """
+        return Reading(self.parts, config).state(subgraphs=subgraphs)
+
+    def get_state_history(
+        self,
+        config: dict[str, Any],
+        *,
+        filter: dict[str, Any] | None = None,
+        before: dict[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StateSnapshot]:
+        """Yield the thread's checkpoints, newest first.
+
+        Args:
+            config: With ``thread_id``.
+            filter: Metadata that a checkpoint must have.
+            before: The config of a checkpoint; only older ones are yielded.
+            limit: How many at most.
+
+        Raises:
+            NoLog: The graph has no log.
+        """
+        return Reading(self.parts, config).history(filter, before, limit)
+
+    def update_state(
+        self, config: dict[str, Any], values: Any, as_node: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
+        """Change the thread's state as if a node had returned ``values``; its edges and routers follow.
+
+        Args:
+            config: With ``thread_id``, and ``checkpoint_id`` to branch off from an older checkpoint.
+            values: What the node would have returned.
+            as_node: The node; None for the one that ran last, if there is just one.
+            task_id: Accepted for compatibility; tasks are known by their place.
+
+        Returns:
+            The config of the new checkpoint.
+
+        Raises:
+            InvalidUpdateError: It is not clear which node is meant, or the values do not fit.
+            ThreadBusy: A run owns the thread.
+        """
+        return update(self.parts, config, [[(values, as_node, task_id)]])
+
+    async def aget_state(self, config: dict[str, Any], *, subgraphs: bool = False) -> StateSnapshot:
+        """Return the thread's state; see ``get_state``."""
+        return self.get_state(config, subgraphs=subgraphs)
+
+    async def aget_state_history(
+        self,
+        config: dict[str, Any],
+        *,
+        filter: dict[str, Any] | None = None,
+        before: dict[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[StateSnapshot]:
+        """Yield the thread's checkpoints; see ``get_state_history``."""
+        for snapshot in self.get_state_history(config, filter=filter, before=before, limit=limit):
+            yield snapshot
+
+    async def aupdate_state(
+        self, config: dict[str, Any], values: Any, as_node: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
+        """Change the thread's state; see ``update_state``."""
+        return self.update_state(config, values, as_node, task_id)
+
+
+def _last(chunks: Generator[Any, None, End]) -> End:
+    """Run a driver that nobody watches."""
+    try:
+        while True:
+            next(chunks)
+    except StopIteration as stop:
+        end: End = stop.value
+        return end

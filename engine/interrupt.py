@@ -1,0 +1,55 @@
+"""``interrupt``: a task asks, the run stops, and the task runs again with the answer.
+
+Matching is by question, not by luck: a question's id is made of the task's id and its position among the task's
+interrupts, an answer is recorded with that id, and it is used for nothing else.
+
+It must not record: what was asked leaves the task as ``GraphInterrupt`` and is recorded with the task's outcome.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..replay.identity import question_id
+from ..wal.record import Question
+from .context import here
+from .control import Interrupt
+from .errors import GraphInterrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def interrupt(value: Any, *, response_schema: Any = None) -> Any:
+    """Ask a question and return the answer; without one, the run stops here until it is resumed with it.
+
+    The task's code runs again from its beginning when the answer is there, so code before the call is repeated,
+    unless it is in a ``@task``.
+
+    Args:
+        value: What to show to whoever answers.
+        response_schema: A JSON schema of the answer, shown along.
+
+    Returns:
+        What ``Command(resume=...)`` carried for this question; None is an answer like any other.
+
+    Raises:
+        GraphInterrupt: There is no answer yet. Do not catch it.
+        OutsideOfRun: No task is running.
+    """
+    context = here("interrupt")
+    position = context.questions
+    context.questions += 1
+    key = question_id(context.id, position)
+    if key in context.answers:
+        return context.answers[key]
+    context.asked = (*context.asked, Question(key, position, value, response_schema))
+    raise GraphInterrupt((Interrupt(value, key, response_schema=response_schema),))
+
+
+def shown(questions: Iterable[Question]) -> tuple[Interrupt, ...]:
+    """Return questions as users see them, each once."""
+    seen: dict[str, Interrupt] = {}
+    for question in questions:
+        seen.setdefault(question.id, Interrupt(question.value, question.id, response_schema=question.schema))
+    return tuple(seen.values())

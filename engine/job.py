@@ -1,0 +1,41 @@
+"""A node's task, ready to be performed: everything that is known before its body is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..replay.state import GraphState, Outcome
+    from ..wal.record import Path, Write
+    from .context import TaskContext
+    from .node import Node
+    from .run import Run
+
+
+class Job:
+    """A task to perform: everything that is known before its body is called."""
+
+    __slots__ = ("context", "graph", "node", "outcome", "path", "returned", "run")
+
+    def __init__(
+        self, run: Run, node: Node, context: TaskContext[Run], graph: GraphState, outcome: Outcome | None
+    ) -> None:
+        self.run = run
+        self.node = node
+        self.context = context
+        self.path: Path = context.path
+        self.graph = graph
+        self.outcome = outcome
+        self.returned: list[Write] | None = None
+        """What the body is taken to have written, so that only its routers are asked (for edits from outside)."""
+
+    def input(self) -> Any:
+        """Return what the body is given: the Send's argument, or the state as the node's schema reads it."""
+        head = self.path[0]
+        if isinstance(head, int):
+            return self.graph.sends[head][1]
+        run = self.run
+        if self.node.name == run.program.entry:
+            return self.graph.input
+        values = self.graph.values
+        return self.node.reader.read({**values, **run.untracked} if run.untracked else values, run)

@@ -1,0 +1,364 @@
+"""The superstep loop: plan, do, record, until the plan says stop.
+
+    plan ── Begin ────► record StepStarted                (limit, breakpoints and drain are looked at first)
+         ── Execute ──► append what is drafted; perform; record outcomes as they come
+         ── Commit ───► fold StepCommitted on trial; record it
+         ── Suspend, Fail, Finish ──► record RunEnded, and stop
+
+The loop is a generator of effects (``effect``) and does no I/O. It folds what it is about to record into a draft, so
+that a step's last outcome, its barrier and the start of the next step are planned together and travel in one
+append: one flush a step under ``sync``. The draft becomes the state when the append succeeded, and is forgotten
+when it did not.
+
+There is no resume code: a run that takes up a thread folds the log and plans.
+
+Invariants:
+1. User code runs only after everything recorded before it was appended (guarantee G4).
+2. The state never holds what the log does not; only the draft does.
+3. What is shown was appended before.
+
+It must not know threads, coroutines or stores.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..replay.channel import MISSING
+from ..replay.fold import fold
+from ..replay.identity import START, parent_scope
+from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
+from ..wal.codec import Encoder
+from ..wal.errors import NotSerializable
+from ..wal.record import (
+    RunEnded,
+    StepCommitted,
+    StepStarted,
+    TaskFailed,
+    TaskFinished,
+)
+from .context import TaskContext
+from .effect import Append, Perform, Publish
+from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
+from .interrupt import shown
+from .job import Job
+from .run import Breakpoints
+from .stream import Event, update_of
+from .task import PARENT_WRITE, failure_of, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from ..replay.state import GraphState, ThreadState
+    from ..wal.record import Path, Record, Write
+    from .control import Interrupt
+    from .effect import Done, Effect
+    from .run import Run
+
+
+class End(NamedTuple):
+    """How a run ended, and what its caller is to be told."""
+
+    how: str
+    error: BaseException | None = None
+    interrupts: tuple[Interrupt, ...] = ()
+
+
+class Loop:
+    """Drives one run to its end.
+
+    Args:
+        run: The run.
+        opening: Records that begin it: its admission, answers, edits.
+    """
+
+    def __init__(self, run: Run, opening: Sequence[Record] = ()) -> None:
+        self.run = run
+        self.base: ThreadState = run.recorder.state
+        self.draft: ThreadState = self.base
+        self.drafted: list[Record] = []
+        self.events: list[tuple[str, Any]] = []
+        self.errors: dict[Path, BaseException] = {}
+        self.parked: BaseException | None = None
+        self.untracked: dict[Path, tuple[Write, ...]] = {}
+        for record in opening:
+            self.add(record)
+
+    @property
+    def graph(self) -> GraphState:
+        """The draft's state of this run's graph."""
+        return self.draft.scopes[self.run.scope]
+
+    def effects(self) -> Generator[Effect, Any, End]:
+        """Yield what is to be done, until the run ends."""
+        while True:
+            move = plan(self.graph)
+            match move:
+                case Begin():
+                    end = yield from self._begin(move)
+                case Execute(paths):
+                    end = yield from self._execute(paths)
+                case Commit():
+                    end = yield from self._commit()
+                case Suspend():
+                    end = yield from self._suspend(move)
+                case Fail(paths):
+                    end = yield from self._end("failed", self.errors[paths[0]])
+                case Finish():
+                    end = yield from self._end("done")
+            if end is not None:
+                return end
+
+    def add(self, record: Record) -> None:
+        """Draft a record: fold it on trial, to be appended with the next append."""
+        draft = self.draft
+        self.draft = fold(self.run.recorder.blueprints.get, draft, draft.seq + 1, record)
+        self.drafted.append(record)
+
+    def _begin(self, move: Begin) -> Generator[Effect, Any, End | None]:
+        """Start a step, unless something says that the run is to stop before it."""
+        run, graph = self.run, self.graph
+        if move.step > run.stop:
+            return (yield from self._end("failed", _too_many_steps(run)))
+        before = run.breakpoints.before
+        if before and graph.base != run.resumed_at and Breakpoints.match(before, self._names(graph)):
+            return (yield from self._park())
+        if run.control is not None and run.control.drain_reason is not None:
+            return (yield from self._end("drained", GraphDrained(run.control.drain_reason)))
+        self.add(StepStarted(run.scope, move.step, move.nodes, move.sends))
+        entry = run.program.nodes[run.program.entry]
+        if entry.callee is None and not entry.branches and graph.due == (entry.name,):
+            # The hidden START without routers calls no user code, so it need not wait for the admission.
+            yield from self._start_plainly()
+        return None
+
+    def _start_plainly(self) -> Generator[Effect, Any, None]:
+        path = (self.run.program.entry,)
+        done = perform(self._job(path, self.graph))
+        if done.error is not None:
+            yield from self._append()
+        self._take(done)
+
+    def _names(self, graph: GraphState) -> list[str]:
+        return [graph.node_of(path) for path in graph.paths()]
+
+    def _execute(self, paths: list[Path]) -> Generator[Effect, Any, End | None]:
+        """See that tasks run, and record what becomes of them as they end."""
+        run = self.run
+        if not (yield from self._append()):
+            # The plan was made on outcomes of which one could not be written.
+            return None
+        graph = self.graph
+        run.step = graph.step + 1
+        jobs: Sequence[Job] = [self._job(path, graph) for path in paths]
+        left = len(jobs)
+        while left:
+            ended: list[Done] = yield Perform(jobs)
+            jobs = ()
+            left -= len(ended)
+            # Tasks record their own children while they run, so the state has moved on.
+            self.base = self.draft = run.recorder.state
+            for done in ended:
+                self._take(done)
+            if left:
+                yield from self._append()
+        if self.parked is not None:
+            return (yield from self._stop(self.parked))
+        return None
+
+    def _stop(self, parked: BaseException) -> Generator[Effect, Any, End | None]:
+        """End because a task was stopped by something that is neither an answer nor a failure."""
+        if isinstance(parked, GraphDrained):
+            return (yield from self._end("drained", parked))
+        yield from self._append()
+        return End("aborted", parked)
+
+    def _job(self, path: Path, graph: GraphState) -> Job:
+        run = self.run
+        name = graph.node_of(path)
+        context = TaskContext(run, path, name, graph.base, graph.step + 1)
+        return Job(run, run.program.nodes[name], context, graph, graph.outcomes.get(path))
+
+    def _take(self, done: Done) -> None:
+        """Draft what a task came to, and what is to be shown of it."""
+        for record in done.records:
+            self.add(record)
+        if done.untracked:
+            self.untracked[done.path] = done.untracked
+        run = self.run
+        if done.error is not None and not isinstance(done.error, ParentCommand):
+            self.errors[done.path] = done.error
+            if not isinstance(done.error, Exception | GraphInterrupt):
+                self.parked = self.parked or done.error
+        elif done.error is not None and not done.records:
+            self.parked = self.parked or done.error
+        elif run.sinks and run.wants("updates"):
+            first = done.records[0] if done.records else None
+            name = self.graph.node_of(done.path)
+            if isinstance(first, TaskFinished) and name != START:
+                self.events.append(("updates", {name: self._update(first.writes)}))
+
+    def _update(self, writes: Sequence[Write]) -> Any:
+        program = self.run.program
+        if program.is_entrypoint:
+            return next((value for key, value in writes if key == "__end__"), None)
+        return update_of(writes, frozenset(program.output.keys), is_root=program.root)
+
+    def _commit(self) -> Generator[Effect, Any, End | None]:
+        """Close the step, if its outcomes can be folded together."""
+        run, graph = self.run, self.graph
+        steering = self._command_for_parent(graph)
+        if steering is not None:
+            return (yield from self._end("parent", steering))
+        try:
+            self.add(StepCommitted(run.scope, run.recorder.now(), graph.step + 1))
+            if self.untracked:
+                self._commit_untracked(graph)
+        except Exception as error:
+            error.add_note(
+                f"while closing step {graph.step + 1} of thread {run.thread!r} over the outcomes of "
+                f"{', '.join(self._names(graph))}: these are recorded and kept; mend the thread with update_state, or "
+                "give it a new input"
+            )
+            return (yield from self._end("failed", error))
+        self.errors.clear()
+        if run.sinks and run.wants("values"):
+            written = {key for _, outcome in graph.outcomes.items() for key, _ in outcome.writes}
+            if not written.isdisjoint(run.program.output.keys):
+                self.events.append(("values", self.output()))
+        run.recorder.snapshot_if_due()
+        after = run.breakpoints.after
+        if after and Breakpoints.match(after, self._names(graph)):
+            return (yield from self._park())
+        return None
+
+    def _command_for_parent(self, graph: GraphState) -> ParentCommand | None:
+        """Return the command for the graph above that one of the step's tasks gave."""
+        if not self.run.scope:
+            return None
+        for path in graph.paths():
+            outcome = graph.outcomes.get(path)
+            if outcome is not None and outcome.writes and outcome.writes[0][0] == PARENT_WRITE:
+                command = outcome.writes[0][1]
+                return ParentCommand(
+                    command, parent_scope(self.run.scope) if command.graph == command.PARENT else None
+                )
+        return None
+
+    def _commit_untracked(self, graph: GraphState) -> None:
+        """Fold the writes that are never recorded, in the order of paths."""
+        channels = self.run.program.blueprint.channels
+        for path in sorted(graph.paths(), key=lambda p: (isinstance(p[0], int), p[0])):
+            for key, value in self.untracked.get(path, ()):
+                self.run.untracked[key] = channels[key].fold(self.run.untracked.get(key, MISSING), (value,))
+        self.untracked.clear()
+
+    def output(self) -> Any:
+        """Return what the caller is given of the present values."""
+        run = self.run
+        values = self.graph.values
+        if run.program.is_entrypoint:
+            return values.get("__end__")
+        return run.program.output.read({**values, **run.untracked} if run.untracked else values, run)
+
+    def _suspend(self, move: Suspend) -> Generator[Effect, Any, End | None]:
+        """Stop until somebody answers."""
+        asked = shown(question for _, question in move.questions)
+        for error in self.errors.values():
+            if isinstance(error, GraphInterrupt):
+                # Questions of subgraphs are recorded in their own scopes; they came up with the interrupt.
+                known = {item.id for item in asked}
+                asked += tuple(item for item in error.interrupts if item.id not in known)
+        self._show_interrupts(asked)
+        return (yield from self._end("interrupted", None, asked))
+
+    def _park(self) -> Generator[Effect, Any, End | None]:
+        """Stop at a static breakpoint."""
+        self._show_interrupts(())
+        return (yield from self._end("parked"))
+
+    def _show_interrupts(self, asked: tuple[Interrupt, ...]) -> None:
+        run = self.run
+        if not run.sinks:
+            return
+        if run.wants("updates"):
+            self.events.append(("updates", {"__interrupt__": asked}))
+        if run.wants("values") and asked:
+            output = self.output()
+            whole = output if isinstance(output, dict) and not run.program.is_entrypoint else {}
+            self.events.append(("values", {**whole, "__interrupt__": asked}))
+
+    def _end(
+        self, how: str, error: BaseException | None = None, interrupts: tuple[Interrupt, ...] = ()
+    ) -> Generator[Effect, Any, End | None]:
+        """Record how the run ended, and stop; None if it has not ended, since an outcome could not be written."""
+        run = self.run
+        reason = repr(error) if error is not None else None
+        self.add(RunEnded(run.scope, run.recorder.now(), how, reason))
+        if not (yield from self._append()):
+            return None
+        return End(how, error, interrupts)
+
+    def _append(self) -> Generator[Effect, Any, bool]:
+        """Append what is drafted, then show what it means; False if an outcome could not be written and so failed."""
+        is_whole = True
+        if self.drafted:
+            try:
+                yield Append(self.drafted, self.base, self.draft)
+            except NotSerializable as error:
+                self._reject(error)
+                is_whole = False
+                yield Append(self.drafted, self.base, self.draft)
+            self.drafted = []
+            self.base = self.draft = self.run.recorder.state
+        if self.events:
+            events, self.events = self.events, []
+            yield Publish([Event(self.run.scope, mode, payload) for mode, payload in events])
+        return is_whole
+
+    def _reject(self, error: NotSerializable) -> None:
+        """Draft anew without what cannot be written: the tasks that returned it have failed.
+
+        Raises:
+            NotSerializable: It is not a task's outcome that cannot be written, but the run's own input.
+        """
+        drafted, self.drafted, self.draft = self.drafted, [], self.base
+        self.events = []
+        found = False
+        for record in drafted:
+            if isinstance(record, StepCommitted | RunEnded) and found:
+                # What came after an outcome that turns out to be a failure is planned anew.
+                return
+            problem = _problem(record)
+            if problem is None:
+                self.add(record)
+                continue
+            if not isinstance(record, TaskFinished):
+                raise error
+            found = True
+            name = self.draft.scopes[record.scope].node_of(record.path)
+            problem.add_note(
+                f"returned by node {name!r} in step {self.graph.step + 1} of thread {self.run.thread!r}"
+            )
+            self.errors[record.path] = problem
+            self.add(TaskFailed(record.scope, record.path, failure_of(problem), 1))
+        if not found:
+            raise error
+
+
+def _problem(record: Record) -> NotSerializable | None:
+    try:
+        Encoder().records([record])
+    except NotSerializable as error:
+        return error
+    return None
+
+
+def _too_many_steps(run: Run) -> GraphRecursionError:
+    limit = run.config.get("recursion_limit")
+    message = f"Recursion limit of {limit} reached without hitting a stop condition."
+    return GraphRecursionError(
+        message,
+        hint="You can increase the limit by setting the `recursion_limit` config key; the state is kept, and "
+        "invoke(None, config) goes on with a fresh budget.",
+    )

@@ -1,0 +1,169 @@
+"""One node, compiled: what to call, with what, and where control goes when it returns.
+
+    what the user gave                    Node.call / Node.acall
+    def f(state)                          f(state)
+    async def f(state, *, runtime)        await f(state, runtime=…)
+    a compiled graph, a runnable          graph.invoke(state, config)
+    lambda, partial, method, callable     the same
+
+Parameters after the first are injected by name: ``config``, ``runtime``, ``store``, ``writer``, ``previous``
+(LangGraph §1.3). What a signature wants is looked up once, here, not at each call.
+
+It must not run anything itself, and must not know runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from .errors import InvalidGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..wal.record import Target
+    from .reader import Reader
+    from .retry import RetryPolicy
+
+INJECTED = ("config", "runtime", "store", "writer", "previous", "error")
+"""Names of parameters that the engine fills."""
+
+
+class Branch:
+    """A conditional edge: a router, and the nodes that its answers stand for.
+
+    Args:
+        name: The router's name.
+        path: The user's function from state to where to go.
+        ends: Answer → node, or None where answers are the nodes' own names.
+        reader: How the router sees the state.
+    """
+
+    __slots__ = ("call", "ends", "name", "reader")
+
+    def __init__(self, name: str, path: Any, ends: dict[Any, str] | None, reader: Reader) -> None:
+        self.name = name
+        self.call = Callee(path)
+        self.ends = ends
+        self.reader = reader
+
+
+class Callee:
+    """A callable of the user, with what its signature wants beyond the first argument."""
+
+    __slots__ = ("function", "inject", "is_async", "is_runnable", "wants_input")
+
+    def __init__(self, function: Any) -> None:
+        """Look the callable over.
+
+        Raises:
+            InvalidGraph: It cannot be called.
+        """
+        self.is_runnable = not inspect.isroutine(function) and hasattr(function, "invoke")
+        self.function: Callable[..., Any] = function
+        if not self.is_runnable and not callable(function):
+            message = (
+                f"Expected a Runnable, callable or dict. Instead got an unsupported type: {type(function)}"
+            )
+            raise InvalidGraph(message, hint="Give add_node a function, or anything that can be called.")
+        self.is_async = not self.is_runnable and is_coroutine_function(function)
+        self.inject, self.wants_input = ((), True) if self.is_runnable else _injected(function)
+
+    def bind(self, argument: Any, context: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call: the task's input, and what ``context`` (a TaskContext) injects."""
+        injected = {name: getattr(context, name) for name in self.inject} if self.inject else {}
+        return (argument,) if self.wants_input else (), injected
+
+
+class Node:
+    """A node as the loop uses it."""
+
+    __slots__ = (
+        "branches",
+        "callee",
+        "deferred",
+        "metadata",
+        "name",
+        "reader",
+        "retry",
+        "subgraph",
+        "targets",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        callee: Callee | None,
+        reader: Reader,
+        *,
+        retry: Sequence[RetryPolicy] = (),
+        deferred: bool = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep the parts.
+
+        Args:
+            name: The node's name.
+            callee: What to call; None for the hidden START, which only hands the input on.
+            reader: How the node sees the state.
+            retry: Policies to try in order when the body raises.
+            deferred: Whether the node waits until nothing else is due.
+            metadata: What the user noted about the node.
+        """
+        self.name = name
+        self.callee = callee
+        self.reader = reader
+        self.retry = tuple(retry)
+        self.deferred = deferred
+        self.metadata = metadata or {}
+        self.targets: tuple[Target, ...] = ()
+        self.branches: list[Branch] = []
+        self.subgraph = callee.function if callee is not None and callee.is_runnable else None
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Return whether calling ``function`` gives a coroutine, through partials and ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    method = getattr(type(function), "__call__", None)  # noqa: B004 - the method itself is wanted
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
+
+
+def name_of(function: Any) -> str:
+    """Return the name that a node takes from its callable.
+
+    Raises:
+        InvalidGraph: It has none.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    for attribute in ("name", "__name__"):
+        name = getattr(function, attribute, None)
+        if isinstance(name, str) and name:
+            return name
+    if hasattr(function, "invoke") or callable(function):
+        return type(function).__name__
+    message = "Node name must be provided if action is not a function"
+    raise InvalidGraph(message, hint='Call add_node("name", action).')
+
+
+def _injected(function: Any) -> tuple[tuple[str, ...], bool]:
+    """Return the parameters that the engine fills, and whether there is one left for the input."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        # A builtin without a signature takes its input and nothing else.
+        return (), True
+    positional = [
+        p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL}
+    ]
+    wants_input = bool(positional)
+    first = positional[0].name if positional else None
+    names = {
+        p.name
+        for p in parameters
+        if p.name != first and p.name in INJECTED and p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}
+    }
+    return tuple(name for name in INJECTED if name in names), wants_input

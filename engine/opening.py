@@ -1,0 +1,279 @@
+"""How a run begins: from what the caller passed and what the log holds to the records that open it.
+
+    input                         thread unknown       unfinished step            finished
+    a value                       RunStarted           RunStarted (N-2)           RunStarted
+    None                          EmptyInputError      RunResumed                 nothing: the values as they are (R-4)
+    Command(resume=…)             AnswerError          RunResumed, TaskAnswered   AnswerError
+    Command(update=…, goto=…)     StateEdited          RunResumed, StateEdited    RunResumed, StateEdited
+
+    with a checkpoint id that is not the head: Forked comes first, and the row "unfinished step" follows.
+
+Invariants:
+1. What does not fit is refused before anything is recorded: unknown ids, answers without a question, no input.
+2. An answer is bound to the question it was given for; None is an answer.
+
+It must not append.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..replay.blueprint import differences
+from ..replay.errors import CheckpointNotFound, GraphChanged
+from ..replay.fold import fold
+from ..replay.identity import START, question_id, task_id
+from ..replay.ledger import Ledger
+from ..replay.plain import graph_to_plain
+from ..replay.plan import Finish, plan
+from ..replay.questions import Asked, answering, open_questions
+from ..replay.state import WAITING, Outcome
+from ..wal.record import Edit, Forked, RunResumed, RunStarted, StateEdited, TaskAnswered, ThreadCreated
+from .control import NO_ANSWER, Command
+from .errors import AnswerError, EmptyInputError, InvalidUpdateError
+from .outcome import target_of, writes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..replay.history import Checkpoint
+    from ..replay.state import GraphState, ThreadState
+    from ..wal.record import Record, Reference
+    from .run import Run
+
+QUESTION_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def opening(run: Run, given: Any, graph: Reference | None, fork: Checkpoint | None) -> list[Record]:
+    """Return the records that open a run of the root graph; none when there is nothing to do.
+
+    Args:
+        run: The run, with the state as recovered.
+        given: The caller's input.
+        graph: Where the log keeps the graph's description.
+        fork: The checkpoint to begin at, if it is not the head.
+
+    Raises:
+        EmptyInputError: There is neither an input nor anything unfinished.
+        AnswerError: Answers and open questions do not match.
+    """
+    recorder = run.recorder
+    state = recorder.state
+    now = recorder.now()
+    records: list[Record] = []
+    if state.seq == 0 and recorder.writer is not None:
+        records.append(ThreadCreated(now, run.thread, None))
+    resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run))
+    if isinstance(given, Command):
+        return records + _commanded(run, given, resume, fork)
+    if given is None:
+        if state.root() is None:
+            message = "Received no input for __start__"
+            raise EmptyInputError(message, hint=f"Thread {run.thread!r} has no run to resume: pass an input.")
+        if fork is not None:
+            return [*records, _fork(run, fork, None), resume]
+        return [] if _is_finished(state.scopes[""]) else [resume]
+    if fork is not None:
+        records.append(_fork(run, fork, None))
+    metadata = checkpoint_metadata(run.config)
+    records.append(RunStarted("", now, run.run_id, given, graph, recorder.durability, _epoch(run), metadata))
+    return records
+
+
+def nested_opening(run: Run, given: Any, call: str, caller: tuple[str | int, ...]) -> list[Record] | None:
+    """Return the records that open a subgraph's run; None when the call has ended before and its end stands.
+
+    Args:
+        run: The subgraph's run, attached to its scope.
+        given: The input of the call.
+        call: Identifies the call: the parent's task and how many subgraphs it called before.
+        caller: The path of the parent's task.
+    """
+    now = run.recorder.now()
+    graph = run.recorder.state.scopes.get(run.scope)
+    if graph is not None and graph.run == call:
+        if graph.ended in {"done", "parent"} and (graph.ended == "parent" or _is_finished(graph)):
+            return None
+        return [RunResumed(run.scope, now, call, None, "", 0)]
+    if isinstance(given, Command):
+        edit = edit_of(run, given)
+        return [
+            RunStarted(run.scope, now, call, {}, None, "", 0, {}, caller),
+            StateEdited(run.scope, now, "command", (edit,)),
+        ]
+    if given is None:
+        message = "Received no input for __start__"
+        raise EmptyInputError(
+            message, hint=f"The call of subgraph {run.program.name!r} has nothing to resume."
+        )
+    return [RunStarted(run.scope, now, call, given, None, "", 0, checkpoint_metadata(run.config), caller)]
+
+
+def checkpoint_metadata(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run's checkpoints show of its config: scalars, without what the engine put there (K-5)."""
+    kept: dict[str, Any] = {}
+    for part in (config.get("metadata", {}), config.get("configurable", {})):
+        for key, value in part.items():
+            if isinstance(value, str | int | float | bool) and not key.startswith(
+                ("__", "checkpoint_", "langgraph_")
+            ):
+                kept.setdefault(key, value)
+    kept.pop("thread_id", None)
+    return kept
+
+
+def edit_of(run: Run, command: Command[Any]) -> Edit:
+    """Return what a command given as input changes (N-4)."""
+    if command.graph is not None and not run.program.is_called(command.graph):
+        message = "There is no parent graph"
+        raise InvalidUpdateError(
+            message, hint="Command(graph=...) as an input can only name the graph itself."
+        )
+    plain: Command[Any] = Command(update=command.update)
+    writes, _ = writes_of(run.program, "input", plain)
+    goto = command.goto if isinstance(command.goto, list | tuple) else (command.goto,)
+    targets = tuple(target_of(run.program, item, "Command(goto=...)") for item in goto)
+    return Edit(None, tuple(writes), tuple(target for target in targets if target != "__end__"))
+
+
+def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Checkpoint | None) -> list[Record]:
+    """Open a run by a command: answers, edits, or both."""
+    state = run.recorder.state
+    has_edit = command.update is not None or bool(command.goto)
+    if not has_edit and command.resume is NO_ANSWER:
+        message = "Received empty Command input"
+        raise EmptyInputError(message, hint="Give the command a resume, an update or a goto.")
+    records: list[Record] = []
+    if state.root() is None:
+        if command.resume is not NO_ANSWER:
+            message = f"thread {run.thread!r} has asked nothing, so there is nothing to answer"
+            raise AnswerError(message, hint="Start it with an input first.")
+        # On a fresh thread the update is the first checkpoint, and the goto is what runs (N-5, once).
+        return [StateEdited("", resume.at, "update", (edit_of(run, command),)), resume]
+    renamed: dict[str, str] = {}
+    if fork is not None:
+        forked = _fork(run, fork, renamed if command.resume is not NO_ANSWER else None)
+        records.append(forked)
+        state = fold(run.recorder.blueprints.get, state, state.seq + 1, forked)
+    records.append(resume)
+    if command.resume is not NO_ANSWER:
+        records.extend(_answers(run, state, command.resume, renamed))
+    if has_edit:
+        records.append(StateEdited("", resume.at, "command", (edit_of(run, command),)))
+    return records
+
+
+def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str]) -> Sequence[TaskAnswered]:
+    """Bind answers to open questions; ``renamed`` has the new ids of questions that a fork took along."""
+    asked = open_questions(state)
+    if (
+        isinstance(given, dict)
+        and given
+        and all(isinstance(k, str) and QUESTION_ID.fullmatch(k) for k in given)
+    ):
+        by_id: dict[str, Asked] = {item.question.id: item for item in asked}
+        given = {renamed.get(key, key): answer for key, answer in given.items()}
+        if unknown := sorted(set(given) - set(by_id)):
+            message = (
+                f"thread {run.thread!r}: no open question has the id {', '.join(unknown)}; it is unknown or was "
+                f"answered before. Open: {', '.join(by_id) or 'none'}"
+            )
+            raise AnswerError(
+                message, hint="get_state(config).interrupts lists the open questions.", unknown=unknown
+            )
+        return [record for key, answer in given.items() for record in answering(state, by_id[key], answer)]
+    if not asked:
+        root = state.root()
+        if root is not None and root.ended == "parked":
+            # At a static breakpoint there is no question; the command only says to go on (I-14).
+            return []
+        message = f"thread {run.thread!r} has no open question, so Command(resume=...) has nothing to answer"
+        raise AnswerError(
+            message, hint="invoke(None, config) resumes a run that is unfinished for another reason."
+        )
+    if len({item.question.id for item in asked}) > 1:
+        message = (
+            "When there are multiple pending interrupts, you must specify the interrupt id when resuming."
+        )
+        ids = ", ".join(item.question.id for item in asked)
+        raise AnswerError(message, hint=f"Command(resume={{id: answer}}); open are {ids}.", thread=run.thread)
+    return answering(state, asked[0], given)
+
+
+def _fork(run: Run, fork: Checkpoint, renamed: dict[str, str] | None) -> Forked:
+    """Return the record of a branch that begins at an older checkpoint (TT-1).
+
+    Args:
+        run: The run.
+        fork: The checkpoint.
+        renamed: Given when a question of the checkpoint is to be answered anew (TT-4): the questions come along,
+            without the answers they had, and it takes their old ids → new ids, since ids name the branch.
+    """
+    seq = run.recorder.state.seq + 1
+    outcomes: Ledger[Outcome] = Ledger()
+    if renamed is not None:
+        for path, outcome in fork.graph.outcomes.items():
+            if not outcome.questions:
+                continue
+            task = task_id(run.thread, "", seq, path)
+            questions = tuple(
+                held._replace(id=question_id(task, held.position)) for held in outcome.questions
+            )
+            renamed.update({old.id: new.id for old, new in zip(outcome.questions, questions, strict=True)})
+            outcomes = outcomes.put(path, Outcome(WAITING, questions=questions))
+    graph = fork.graph._replace(opened=bool(outcomes), outcomes=outcomes, ended=None, reason=None)
+    return Forked("", run.recorder.now(), graph.base, "fork", graph_to_plain(graph))
+
+
+def _is_finished(graph: GraphState) -> bool:
+    return isinstance(plan(graph), Finish)
+
+
+def _epoch(run: Run) -> int:
+    return run.recorder.writer.epoch if run.recorder.writer is not None else 0
+
+
+def check_graph(run: Run, recorded: Mapping[str, Any] | None) -> None:
+    """See that everything that is due still exists in the graph.
+
+    Args:
+        run: The run that is about to resume.
+        recorded: The description of the graph that wrote the thread last, if the log has one.
+
+    Raises:
+        GraphChanged: A node that is due, or a channel that an unfinished step wrote, is gone.
+    """
+    graph = run.recorder.state.root()
+    if graph is None:
+        return
+    program = run.program
+    nodes = {graph.node_of(path) for path in graph.paths()} | graph.deferred | {key[1] for key in graph.joins}
+    lost_nodes = sorted(name for name in nodes if name not in program.nodes and name != START)
+    written = {key for path, outcome in graph.outcomes.items() if len(path) == 1 for key, _ in outcome.writes}
+    lost_channels = sorted(
+        key for key in written if not key.startswith("__") and key not in program.blueprint.channels
+    )
+    if not lost_nodes and not lost_channels:
+        return
+    changed = differences(recorded, program.description) if recorded is not None else []
+    what = [f"node {name!r} is due" for name in lost_nodes] + [
+        f"channel {key!r} was written" for key in lost_channels
+    ]
+    message = (
+        f"thread {run.thread!r} at seq {run.recorder.state.seq}: {', '.join(what)}, but graph {program.name!r} no "
+        f"longer has it. Changes since: {'; '.join(changed) or 'unknown'}"
+    )
+    raise GraphChanged(
+        message,
+        hint="Bring back what is due under its old name, let it finish with the old code, or start the thread anew "
+        "with an input; update_state(config, values, as_node=...) also settles the open step.",
+        nodes=lost_nodes,
+        channels=lost_channels,
+    )
+
+
+def not_found(thread: str, text: str) -> CheckpointNotFound:
+    """Return the error for a checkpoint id that the thread does not have."""
+    message = f"thread {thread!r} has no checkpoint {text!r}"
+    return CheckpointNotFound(message, hint="get_state_history(config) lists those it has.", thread=thread)

@@ -1,0 +1,96 @@
+"""A compiled graph: the blueprint, which fold and plan read, and beside it everything that calls user code.
+
+    Blueprint   data: channels, entry, node names           written to the log as the graph's fingerprint
+    Program     nodes with callables, readers, routers      lives in this process only
+
+It must not hold state or runs: one program serves many threads at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from ..replay.identity import START
+from ..wal.codec import GLOBAL, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ..replay.blueprint import Blueprint
+    from ..wal.log import Log
+    from ..wal.record import Reference
+    from .node import Node
+    from .reader import Reader
+    from .schema import Schema
+
+
+class Program:
+    """Everything that is needed to run one graph.
+
+    Args:
+        blueprint: The graph as data.
+        nodes: Name → node, with the entry among them.
+        schemas: The schemas of the state, whose instances nodes may return.
+        reader: How the whole state is read (for routers of edits and for snapshots).
+        output: How what the caller is given is read.
+        classes: The classes that the schemas name, which the log may rebuild.
+        input_keys: The channels that an input may write; None for all.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        nodes: dict[str, Node],
+        schemas: Mapping[type, Schema],
+        reader: Reader,
+        output: Reader,
+        classes: set[type],
+        input_keys: Iterable[str] | None = None,
+    ) -> None:
+        self.blueprint = blueprint
+        self.name = blueprint.name
+        self.entry = blueprint.entry
+        self.nodes = nodes
+        self.schemas = dict(schemas)
+        self.reader = reader
+        self.output = output
+        self.root = "__root__" in blueprint.channels
+        self.is_entrypoint = self.entry != START
+        self.writable = frozenset(blueprint.channels)
+        self.input_keys = self.writable if input_keys is None else frozenset(input_keys)
+        self.prepare: dict[str, Callable[[Any], Any]] = {
+            key: channel.prepare for key, channel in blueprint.channels.items() if channel.prepare is not None
+        }
+        self.registry = Registry(GLOBAL)
+        for cls in classes:
+            self.registry.register(cls)
+            # A subgraph that is called by name is not known to the graph that reads its records.
+            GLOBAL.register(cls)
+        self.description = blueprint.describe()
+        self._references: WeakKeyDictionary[Log, Reference] = WeakKeyDictionary()
+
+    def reference(self, log: Log) -> Reference:
+        """Return where a log keeps the graph's description, putting it there the first time."""
+        found = self._references.get(log)
+        if found is None:
+            found = self._references[log] = log.put_shared(self.description)
+        return found
+
+    def is_called(self, graph: str | None) -> bool:
+        """Return whether ``Command(graph=...)`` means this graph by its name."""
+        return graph == self.name
+
+    def writes_of_instance(self, value: Any) -> list[tuple[str, Any]] | None:
+        """Return what an instance of one of the graph's schemas writes, or None for any other value."""
+        for cls in type(value).__mro__:
+            if (schema := self.schemas.get(cls)) is not None and schema.kind in {"dataclass", "pydantic"}:
+                return schema.writes(value)
+        return None
+
+    def tracked_only(self, argument: Any) -> Any:
+        """Return a Send's argument without the keys of untracked channels, which must not be stored."""
+        untracked = self.blueprint.untracked
+        if untracked and isinstance(argument, dict) and not untracked.isdisjoint(argument):
+            return {key: value for key, value in argument.items() if key not in untracked}
+        return argument

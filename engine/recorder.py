@@ -1,0 +1,359 @@
+"""The one way from a run to its log: append first, fold after.
+
+    loop, nested tasks, subgraphs ──records──► Recorder ──► Writer (wal)     the log
+                                                  └───────► fold ──► state   what the log holds, never more
+
+Many hands record at once: the loop, ``@task`` calls in worker threads, subgraphs, coroutines. Whoever comes while an
+append is under way leaves its records in a queue, and the one who appends takes them all along in one batch, so
+that a wide fan-out costs few flushes.
+
+    durability   an append is answered …                             the log then holds
+    sync         once it is durable                                  every record
+    async        once it is queued; the flusher writes it soon       every record, soon
+    exit         once it is known to be serializable                 nothing, until ``settle`` writes one StateFolded
+    none         at once (no log, or a subgraph that wants none)     nothing
+
+Invariants:
+1. ``state`` is the fold of what was appended. A failed append leaves it as it was (laws 1 to 3).
+2. Records are folded in the order of their seqs.
+3. Under ``sync`` nobody sees the effect of a record before it is durable.
+
+It must not know graphs' meaning, nor decide what is recorded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from ..replay.fold import attach, fold
+from ..replay.plain import thread_to_plain
+from ..replay.plan import unfinished
+from ..wal.codec import Decoder, Encoder
+from ..wal.frame import Summary
+from ..wal.record import RunEnded, StateEdited, StateFolded, ThreadCreated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..replay.blueprint import Blueprint
+    from ..replay.state import ThreadState
+    from ..wal.codec import Registry
+    from ..wal.log import Log
+    from ..wal.record import Record
+    from ..wal.writer import Writer
+
+SNAPSHOT_RECORDS = 512
+"""A snapshot is not worth taking before this many records were folded since the last."""
+SNAPSHOT_GROWTH = 2
+"""… nor before the bytes folded since are this many times the last snapshot's, so that both stay proportional."""
+
+
+SUMMARY_NAMES = 8
+"""How many of the nodes that come next the directory of threads shows."""
+
+
+class Batch:
+    """Records that wait for the append under way, and whoever waits for them."""
+
+    __slots__ = ("base", "draft", "future", "records")
+
+    def __init__(
+        self, records: Sequence[Record], base: ThreadState | None, draft: ThreadState | None
+    ) -> None:
+        self.records = records
+        self.base = base
+        self.draft = draft
+        self.future: Future[None] = Future()
+
+
+class Recorder:
+    """Appends what happens to one thread, and holds the state that follows from it.
+
+    Args:
+        thread: The thread's id.
+        state: The state recovered from the log.
+        registry: The classes that the graph's schemas name.
+        durability: ``sync``, ``async``, ``exit``, or ``none``.
+        log: The log, or None.
+        writer: The claim on the thread, or None.
+        snapshot_bytes: The size of the thread's newest snapshot.
+    """
+
+    def __init__(
+        self,
+        thread: str,
+        state: ThreadState,
+        registry: Registry,
+        durability: str,
+        log: Log | None = None,
+        writer: Writer | None = None,
+        snapshot_bytes: int = 0,
+    ) -> None:
+        self.thread = thread
+        self.state = state
+        self.registry = registry
+        self.durability = durability if writer is not None else "none"
+        self.log = log
+        self.writer = writer
+        self.blueprints: dict[str, Blueprint] = {}
+        self.name = ""
+        self._stored_base = {scope: graph.base for scope, graph in state.scopes.items()}
+        self._created_at: int | None = None
+        self._unsaved = False
+        self._snapshot_bytes = snapshot_bytes
+        self._lock = threading.Lock()
+        self._busy = False
+        self._queue: list[Batch] = []
+        self._encoder = Encoder() if self.durability == "exit" else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether an append has to be waited for, so that a coroutine must not do it in place."""
+        return self.durability == "sync"
+
+    def now(self) -> int:
+        """Return the time in nanoseconds, never earlier than the thread's last barrier."""
+        return max(time.time_ns(), self.state.at)
+
+    def attach(self, scope: str, blueprint: Blueprint) -> None:
+        """Make the graph of a scope known, and fold what the log holds of it."""
+        with self._lock:
+            self.blueprints[scope] = blueprint
+            self.state = attach(self.blueprints.get, self.state, scope)
+
+    def record(
+        self, records: Sequence[Record], base: ThreadState | None = None, draft: ThreadState | None = None
+    ) -> None:
+        """Append records and fold them; returns when they are as durable as the mode promises.
+
+        Args:
+            records: What happened.
+            base: The state that ``draft`` was folded from.
+            draft: The state after the records, if the caller has folded them on trial.
+
+        Raises:
+            NotSerializable: A value cannot be written; nothing was recorded.
+            LogError: The log cannot take them; nothing was folded.
+        """
+        batch = self._lead_or_join(records, base, draft)
+        if batch is None:
+            self._lead(records, base, draft)
+        else:
+            batch.future.result()
+
+    def submit(
+        self, records: Sequence[Record], base: ThreadState | None = None, draft: ThreadState | None = None
+    ) -> Future[None]:
+        """Append records without blocking; the future ends as ``record`` would."""
+        batch = self._lead_or_join(records, base, draft)
+        if batch is None:
+            batch = Batch(records, base, draft)
+            self._lead_in_background([batch])
+        return batch.future
+
+    def settle(self) -> None:
+        """Write what only the end of the run writes, and wait until all of it is durable."""
+        if self.writer is not None:
+            self._save()
+            self.writer.flush()
+
+    def settle_soon(self) -> Future[None] | None:
+        """Do what ``settle`` does without blocking; None where there is nothing to wait for."""
+        if self.writer is None:
+            return None
+        self._save()
+        return self.writer.flush_soon()
+
+    def _lead_or_join(
+        self, records: Sequence[Record], base: ThreadState | None, draft: ThreadState | None
+    ) -> Batch | None:
+        """Return None when the caller is to append, else the batch that somebody else takes along."""
+        with self._lock:
+            if not self._busy:
+                self._busy = True
+                return None
+            batch = Batch(records, base, draft)
+            self._queue.append(batch)
+            return batch
+
+    def _lead(self, records: Sequence[Record], base: ThreadState | None, draft: ThreadState | None) -> None:
+        """Append and flush in this thread, for ourselves and then for those who queued meanwhile."""
+        try:
+            folded = self._append(records, draft)
+            if self.durability == "sync" and self.writer is not None:
+                self.writer.flush()
+            self._fold(folded, base if folded is records else None, draft)
+        finally:
+            # Nobody can have queued up unseen: whoever is to queue looks at ``_busy`` under the lock.
+            while batches := self._next():
+                self._take_along(batches)
+
+    def _take_along(self, batches: list[Batch]) -> None:
+        """Append and flush what others queued while we did."""
+        try:
+            folded = self._append_all(batches)
+            if self.durability == "sync" and self.writer is not None:
+                self.writer.flush()
+        except BaseException as error:
+            self._refuse(batches, error)
+        else:
+            self._adopt(batches, folded)
+
+    def _lead_in_background(self, batches: list[Batch]) -> None:
+        """Append in this thread, and let the flusher say when it is durable."""
+        try:
+            folded = self._append_all(batches)
+        except BaseException as error:
+            self._refuse(batches, error)
+            self._continue()
+            return
+        if self.writer is None or self.durability != "sync":
+            self._adopt(batches, folded)
+            self._continue()
+            return
+
+        def flushed(flush: Future[None]) -> None:
+            error = flush.exception()
+            if error is None:
+                self._adopt(batches, folded)
+            else:
+                self._refuse(batches, error)
+            self._continue()
+
+        self.writer.flush_soon().add_done_callback(flushed)
+
+    def _continue(self) -> None:
+        if batches := self._next():
+            self._lead_in_background(batches)
+
+    def _next(self) -> list[Batch]:
+        """Take what queued up meanwhile; with nothing there, step down."""
+        with self._lock:
+            batches, self._queue = self._queue, []
+            if not batches:
+                self._busy = False
+            return batches
+
+    def _append_all(self, batches: list[Batch]) -> Sequence[Record]:
+        if len(batches) == 1:
+            return self._append(batches[0].records, batches[0].draft)
+        return self._append([record for batch in batches for record in batch.records], None)
+
+    def _append(self, records: Sequence[Record], draft: ThreadState | None) -> Sequence[Record]:
+        """Hand the records to the log, and return those to fold: decoded copies where the log is strict."""
+        if self.writer is not None and self._encoder is None:
+            summary = self._summary(draft or self.state, records[-1])
+            return self.writer.append(
+                records, summary, registry=self.registry, awaited=self.durability == "sync"
+            )
+        if self._encoder is not None:
+            packed = self._encoder.records(records)
+            self._unsaved = True
+            if self.log is not None and self.log.strict:
+                blobs = {blob.digest: blob.data for blob in packed.blobs}
+                fetch = self.log.fetch
+                return Decoder(self.registry, lambda digest: blobs.get(digest) or fetch(digest)).records(
+                    packed.data
+                )
+        return records
+
+    def _summary(self, state: ThreadState, last: Record) -> Summary:
+        """Say what the directory of threads is to show after these records, of which ``last`` is the last."""
+        status = "running"
+        root = state.scopes.get("")
+        if isinstance(last, RunEnded) and not last.scope:
+            status = last.how
+        elif isinstance(last, StateEdited) and root is not None:
+            # An edit from outside leaves no run behind that could have crashed.
+            status = "parked" if root.due or root.sends else "done"
+        if root is None:
+            return Summary(status, self.name)
+        # While a run is on its way, only a finished step changes what is next; a fan-out of thousands must not
+        # look at thousands of outcomes each time one of them ends.
+        if status != "running":
+            following = unfinished(root)
+        elif root.sends:
+            following = (*root.due[:SUMMARY_NAMES], *(node for node, _ in root.sends[:SUMMARY_NAMES]))
+        else:
+            following = root.due
+        return Summary(status, self.name, root.step, following[:SUMMARY_NAMES])
+
+    def _adopt(self, batches: list[Batch], folded: Sequence[Record]) -> None:
+        """Fold what is in the log now, and wake those who waited."""
+        first = batches[0]
+        self._fold(folded, first.base if folded is first.records else None, first.draft)
+        for batch in batches:
+            batch.future.set_result(None)
+
+    def _fold(self, folded: Sequence[Record], base: ThreadState | None, draft: ThreadState | None) -> None:
+        """Let the state follow the log; a draft from this very state is the fold, made before."""
+        with self._lock:
+            if draft is not None and base is self.state:
+                self.state = draft
+            else:
+                state = self.state
+                for record in folded:
+                    seq = record.seq if isinstance(record, StateFolded) else state.seq + 1
+                    state = fold(self.blueprints.get, state, seq, record)
+                self.state = state
+        if self._created_at is None and isinstance(folded[0], ThreadCreated):
+            self._created_at = folded[0].at
+
+    def _refuse(self, batches: list[Batch], error: BaseException) -> None:
+        """Tell each who waited. One bad value must not cost the others their records, so they are tried alone."""
+        if len(batches) == 1:
+            batches[0].future.set_exception(error)
+            return
+        for batch in batches:
+            try:
+                folded = self._append(batch.records, batch.draft)
+                if self.writer is not None and self.durability == "sync":
+                    self.writer.flush()
+            except BaseException as alone:
+                batch.future.set_exception(alone)
+            else:
+                self._adopt([batch], folded)
+
+    def _save(self) -> None:
+        """Write the run as one folded state: what durability ``exit`` keeps of it."""
+        if self.writer is None or not self._unsaved:
+            return
+        state = self.state
+        scopes = {
+            # The barriers between the last stored one and this were never written, so they are nobody's parent.
+            scope: graph._replace(parent=self._stored_base.get(scope))
+            if graph.base > self.writer.seq
+            else graph
+            for scope, graph in state.scopes.items()
+        }
+        state = state._replace(scopes=scopes)
+        root = state.scopes[""]
+        records: list[Record] = []
+        if self._created_at is not None:
+            records.append(ThreadCreated(self._created_at, self.thread, None))
+        records.append(StateFolded(state.seq, thread_to_plain(state)))
+        summary = Summary(root.ended or "running", self.name, root.step, unfinished(root)[:SUMMARY_NAMES])
+        self.writer.append(records, summary, registry=self.registry)
+        self.state = state
+        self._unsaved = False
+
+    def snapshot_if_due(self) -> None:
+        """Cache the state when what was folded since the last snapshot outweighs it."""
+        writer = self.writer
+        if writer is None or self.log is None or self.durability not in {"sync", "async"}:
+            return
+        if writer.records_since_snapshot < SNAPSHOT_RECORDS:
+            return
+        if writer.bytes_since_snapshot < SNAPSHOT_GROWTH * self._snapshot_bytes:
+            return
+        with self._lock:
+            state = self.state
+            if self._busy or state.seq != writer.seq:
+                # Somebody appends right now; the next barrier is as good.
+                return
+        packed = Encoder().value(thread_to_plain(state))
+        self._snapshot_bytes = len(packed.data) + sum(len(blob.data) for blob in packed.blobs)
+        self.log.put_snapshot(self.thread, state.seq, packed)

@@ -1,0 +1,127 @@
+"""One run of one graph on one thread: what its loop, its tasks and its subgraphs share.
+
+    Run ── program    what to run
+        ── recorder   the way to the log, and the state; shared with the runs of subgraphs
+        ── sinks      who is shown what
+        ── config …   what the caller asked for
+
+It must not decide what happens next (``loop``) nor carry out effects (drivers).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..replay.identity import LEVEL_SEPARATOR
+from .workers import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..replay.state import GraphState
+    from .context import RunControl
+    from .program import Program
+    from .recorder import Recorder
+    from .stream import Event, Sink
+
+DEFAULT_RECURSION_LIMIT = 10_007
+"""LangGraph's (RL-1)."""
+
+
+class Breakpoints:
+    """Static breakpoints: nodes to stop before or after."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self, before: Sequence[str] | str | None, after: Sequence[str] | str | None) -> None:
+        self.before = before or ()
+        self.after = after or ()
+
+    @staticmethod
+    def match(names: Sequence[str] | str, nodes: Sequence[str]) -> bool:
+        """Return whether one of ``nodes`` is named, ``"*"`` naming all but the hidden START."""
+        if names == "*":
+            return any(not node.startswith("__") for node in nodes)
+        return any(node in names for node in nodes)
+
+
+class Run:
+    """One run of one graph.
+
+    Args:
+        program: The graph.
+        recorder: The way to the log.
+        thread: The thread's id, or ``""`` without a log.
+        scope: ``""`` for the root, else the subgraph's namespace.
+        config: The caller's config.
+    """
+
+    def __init__(
+        self, program: Program, recorder: Recorder, thread: str, scope: str, config: dict[str, Any]
+    ) -> None:
+        self.program = program
+        self.recorder = recorder
+        self.thread = thread
+        self.scope = scope
+        self.config = config
+        self.run_id = ""
+        self.context: Any = None
+        self.store: Any = None
+        self.control: RunControl | None = None
+        self.untracked: dict[str, Any] = {}
+        self.breakpoints = Breakpoints(None, None)
+        self.resumed_at: int | None = None
+        """The barrier at which this run was resumed: breakpoints there have been stopped at before."""
+        self.stop = 0
+        """The last superstep that the recursion limit allows."""
+        self.step = 0
+        """The superstep under way, for managed values."""
+        self.sinks: list[Sink] = []
+        self.is_async = False
+        """Whether the run is driven on an event loop."""
+        self._pool: Pool | None = None
+        self.max_concurrency: int | None = config.get("max_concurrency")
+
+    @property
+    def graph(self) -> GraphState:
+        """The state of this run's graph."""
+        return self.recorder.state.scopes[self.scope]
+
+    def pool(self) -> Pool:
+        """Return the pool that makes the calls of ``@task`` functions."""
+        if self._pool is None:
+            self._pool = Pool(self.max_concurrency, "walgraph-task")
+        return self._pool
+
+    def close(self) -> None:
+        """Let the pool's threads end."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    @property
+    def previous(self) -> Any:
+        """What the last run of an entrypoint saved."""
+        return self.graph.values.get("__previous__")
+
+    @property
+    def namespace(self) -> tuple[str, ...]:
+        """The scope as streams show it."""
+        return tuple(self.scope.split(LEVEL_SEPARATOR)) if self.scope else ()
+
+    def wants(self, mode: str) -> bool:
+        """Return whether anybody is to be shown events of this mode."""
+        return any(sink.wants(self.scope, mode) for sink in self.sinks)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Show events to those who want them."""
+        for sink in self.sinks:
+            for event in events:
+                if sink.wants(event.scope, event.mode):
+                    sink.put(self.namespace, event.mode, event.payload)
+
+    def write_custom(self, payload: Any) -> None:
+        """Show what user code wrote, at once."""
+        for sink in self.sinks:
+            if sink.wants_custom(self.scope):
+                sink.put(self.namespace if sink.subgraphs else (), "custom", payload)

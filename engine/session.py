@@ -1,0 +1,355 @@
+"""From a call of ``invoke`` or ``stream`` to a run, and back to what the caller is given.
+
+    root     claim the thread ─► recover its state ─► open ─► Loop … ─► settle ─► output, or the error
+    nested   take the recorder of the run around it, a scope of its own ─► the same
+
+A graph that is called inside of a node or a task is a subgraph of it, whether it was added as a node or is called by
+name, unless the call names another thread.
+
+Invariants:
+1. Whatever happens, what was recorded is flushed before the call returns or raises, and the claim is given back.
+2. A refused call leaves no trace.
+
+It must not plan or perform.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ..replay.history import checkpoint_at
+from ..replay.identity import checkpoint_seq, child_scope
+from ..replay.recover import recover
+from ..replay.state import ThreadState
+from ..wal.codec import GLOBAL
+from ..wal.errors import WalgraphError
+from ..wal.log import Log, as_thread_id
+from .context import RunControl, current
+from .control import Command
+from .errors import GraphInterrupt, MissingThreadId, ParentCommand
+from .loop import End, Loop
+from .opening import check_graph, nested_opening, not_found, opening
+from .reader import Reader
+from .recorder import Recorder
+from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
+from .settings import Compiled, checked_breakpoints, checked_durability
+from .stream import Sink
+from .task import PARENT_WRITE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..replay.history import Checkpoint
+    from ..wal.log import IfBusy
+    from ..wal.writer import Writer
+    from .context import TaskContext
+
+
+def is_nested() -> bool:
+    """Return whether a task is running here, so that a graph called now is its subgraph."""
+    return current.get() is not None
+
+
+class Session:
+    """One call of a graph.
+
+    Args:
+        graph: The graph.
+        config: The caller's config.
+        context: What nodes find as ``runtime.context``.
+        output_keys: The channels to return, or None.
+        durability: The mode, or None for the graph's default.
+        control: The caller's handle to stop the run, or None.
+    """
+
+    def __init__(
+        self,
+        graph: Compiled,
+        config: dict[str, Any] | None,
+        context: Any,
+        output_keys: Sequence[str] | str | None,
+        durability: str | None,
+        control: RunControl | None,
+    ) -> None:
+        self.graph = graph
+        self.parent = _parent(graph, config)
+        self.config = _merged(self.parent, config)
+        if self.config["recursion_limit"] < 1:
+            message = "recursion_limit must be at least 1"
+            raise ValueError(message)
+        self.durability = checked_durability(durability) or graph.settings.durability or "async"
+        self.context = _coerced(context, graph.settings.context_schema)
+        if self.parent is not None and context is None:
+            self.context = self.parent.run.context
+        self.control = (
+            control or (self.parent.run.control if self.parent is not None else None) or RunControl()
+        )
+        self.output_keys = _checked_keys(graph, output_keys)
+        self.before = graph.settings.interrupt_before
+        self.after = graph.settings.interrupt_after
+        self.sinks: list[Sink] = list(self.parent.run.sinks) if self.parent is not None else []
+        self.run: Run
+        self._settled = False
+        self._writer: Writer | None = None
+
+    def stop_at(self, before: Sequence[str] | str | None, after: Sequence[str] | str | None) -> None:
+        """Set breakpoints for this call; none given leaves the compiled ones."""
+        nodes = list(self.graph.program.nodes)
+        self.before = checked_breakpoints(before, nodes) or self.before
+        self.after = checked_breakpoints(after, nodes) or self.after
+
+    def watch(self, modes: tuple[str, ...], tagged: bool, *, subgraphs: bool) -> Sink:  # noqa: FBT001 - a pair's second half
+        """Collect events for the caller."""
+        sink = Sink(modes, tagged=tagged, subgraphs=subgraphs, scope=self._scope())
+        self.sinks.append(sink)
+        return sink
+
+    def claim(self, if_busy: IfBusy) -> None:
+        """Claim the thread, if the run is one of a root graph with a log.
+
+        Args:
+            if_busy: What to do if another run owns the thread.
+        """
+        log = self.graph.settings.log
+        if self.parent is not None:
+            return
+        if log is True:
+            message = "checkpointer=True cannot be used for root graphs."
+            raise RuntimeError(message)
+        if isinstance(log, Log):
+            self._writer = log.writer(_thread_of(self.config), if_busy=if_busy)
+
+    async def aclaim(self, if_busy: IfBusy) -> None:
+        """Do what ``claim`` does; waiting for the owner must not stop the event loop that the owner may need."""
+        if if_busy == "wait":
+            await asyncio.to_thread(self.claim, if_busy)
+        else:
+            self.claim(if_busy)
+
+    @contextmanager
+    def begun(self, given: Any) -> Iterator[Loop | None]:
+        """Begin the run; None when there is nothing left to do and the values stand.
+
+        Args:
+            given: The input.
+        """
+        log, writer = self.graph.settings.log, self._writer
+        if self.parent is not None:
+            yield self._nested(given)
+            return
+        if writer is None or not isinstance(log, Log):
+            yield self._unlogged(given)
+            return
+        try:
+            yield self._logged(given, log, writer)
+        finally:
+            if not self._settled and hasattr(self, "run"):
+                # The consumer left, or an error passed through: what was done is kept all the same.
+                with suppress(WalgraphError):
+                    self.run.recorder.settle()
+            writer.abandon() if not hasattr(self, "run") else writer.close()
+
+    def _unlogged(self, given: Any) -> Loop:
+        recorder = Recorder("", ThreadState(), GLOBAL, "none")
+        recorder.attach("", self.graph.program.blueprint)
+        run = self._make_run(recorder, "", "")
+        return self._loop(run, opening(run, given, None, None))
+
+    def _logged(self, given: Any, log: Log, writer: Writer) -> Loop | None:
+        program = self.graph.program
+        thread = writer.thread_id
+        known = {"": program.blueprint}
+        state, weight = ThreadState(), 0
+        if writer.head is not None:
+            state, weight = recover(log, thread, known.get, program.registry)
+        recorder = Recorder(thread, state, program.registry, self.durability, log, writer, weight)
+        recorder.name = program.name
+        recorder.attach("", program.blueprint)
+        run = self._make_run(recorder, thread, "")
+        fork = self._fork(log, thread, state)
+        if given is None or isinstance(given, Command):
+            check_graph(run, None if state.graph is None else log.shared(state.graph, lenient=True))
+        records = opening(run, given, program.reference(log), fork)
+        # From here on there is a run to settle.
+        self.run = run
+        return self._loop(run, records) if records else None
+
+    def _fork(self, log: Log, thread: str, state: ThreadState) -> Checkpoint | None:
+        """Return the checkpoint that the config addresses, unless it is the head (TT-3)."""
+        text = self.config["configurable"].get("checkpoint_id")
+        root = state.root()
+        if text is None:
+            return None
+        seq = checkpoint_seq(text)
+        if root is not None and seq == root.base:
+            return None
+        program = self.graph.program
+        known = {"": program.blueprint}
+        found = None
+        if root is not None and seq is not None:
+            found = checkpoint_at(log, thread, known.get, program.registry, seq)
+        if found is None:
+            raise not_found(thread, text)
+        return found
+
+    def _nested(self, given: Any) -> Loop | None:
+        parent = self.parent
+        assert parent is not None
+        scope, call = self._scope(), self._call
+        if self.graph.settings.log is False:
+            recorder = Recorder(parent.run.thread, ThreadState(), GLOBAL, "none")
+        else:
+            recorder = parent.run.recorder
+        recorder.attach(scope, self.graph.program.blueprint)
+        run = self.run = self._make_run(recorder, parent.run.thread, scope)
+        records = nested_opening(run, given, call, parent.path)
+        if records is not None:
+            return self._loop(run, records)
+        graph = run.graph
+        if graph.ended == "parent":
+            for path in graph.paths():
+                outcome = graph.outcomes.get(path)
+                if outcome is not None and outcome.writes and outcome.writes[0][0] == PARENT_WRITE:
+                    command = outcome.writes[0][1]
+                    above = parent.run.scope if command.graph == command.PARENT else None
+                    raise ParentCommand(command, above)
+        return None
+
+    def _scope(self) -> str:
+        """Return the namespace of this call: the task that calls, and how many subgraphs it called before."""
+        parent = self.parent
+        if parent is None:
+            return ""
+        if not hasattr(self, "_nested_scope"):
+            number, parent.subgraphs = parent.subgraphs, parent.subgraphs + 1
+            suffix = f":{number}" if number else ""
+            self._call = f"{parent.id}{suffix}"
+            own = (
+                parent.name + suffix
+                if self.graph.settings.log is True
+                else f"{parent.name}:{parent.id}{suffix}"
+            )
+            self._nested_scope = child_scope(parent.run.scope, own)
+        return self._nested_scope
+
+    def _make_run(self, recorder: Recorder, thread: str, scope: str) -> Run:
+        run = Run(self.graph.program, recorder, thread, scope, self.config)
+        run.run_id = str(self.config.get("run_id") or uuid.uuid4())
+        run.context = self.context
+        run.store = self.graph.settings.store or (self.parent.run.store if self.parent is not None else None)
+        run.control = self.control
+        run.breakpoints = Breakpoints(self.before, self.after)
+        run.sinks = self.sinks
+        return run
+
+    def _loop(self, run: Run, records: list[Any]) -> Loop:
+        self.run = run
+        before = run.recorder.state.scopes.get(run.scope)
+        step = -2 if before is None else before.step
+        run.stop = step + 1 + self.config["recursion_limit"] + 1
+        loop = Loop(run, records)
+        opened = loop.graph
+        if before is not None and opened.base == before.base:
+            run.resumed_at = opened.base
+            if run.wants("values") and opened.step >= 0 and not run.program.is_entrypoint:
+                loop.events.append(("values", loop.output()))
+        return loop
+
+    def output(self) -> Any:
+        """Return the output of a run that had nothing left to do."""
+        self._settled = True
+        return self._output_of(Loop(self.run))
+
+    def finish(self, end: End) -> Any:
+        """Flush, then return the run's output or raise what ended it."""
+        if self.parent is None:
+            self._settled = True
+            self.run.recorder.settle()
+        return self._given(end)
+
+    async def afinish(self, end: End) -> Any:
+        """Do what ``finish`` does without blocking the event loop."""
+        if self.parent is None:
+            self._settled = True
+            future = self.run.recorder.settle_soon()
+            if future is not None:
+                await asyncio.shield(asyncio.wrap_future(future))
+        return self._given(end)
+
+    def _given(self, end: End) -> Any:
+        if end.error is not None:
+            raise end.error
+        if self.parent is not None and end.how in {"interrupted", "parked"}:
+            raise GraphInterrupt(end.interrupts)
+        output = self._output_of(Loop(self.run))
+        if end.how == "interrupted":
+            # An entrypoint has no output before it returns; what it returned last time would be misleading.
+            whole = output if isinstance(output, dict) and not self.graph.program.is_entrypoint else {}
+            return {**whole, "__interrupt__": list(end.interrupts)}
+        return output
+
+    def _output_of(self, loop: Loop) -> Any:
+        if self.output_keys is None:
+            return loop.output()
+        keys = (self.output_keys,) if isinstance(self.output_keys, str) else self.output_keys
+        read = Reader(self.graph.program.blueprint.channels, keys).values(loop.graph.values)
+        return read.get(self.output_keys) if isinstance(self.output_keys, str) else read
+
+
+def _parent(graph: Compiled, config: dict[str, Any] | None) -> TaskContext[Run] | None:
+    """Return the task whose subgraph this call is, if any (SG-4)."""
+    context = current.get()
+    if context is None:
+        return None
+    thread = (config or {}).get("configurable", {}).get("thread_id")
+    if thread is not None and str(thread) != context.run.thread and isinstance(graph.settings.log, Log):
+        return None
+    return context
+
+
+def _merged(parent: TaskContext[Run] | None, config: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the config of the run: the caller's over that of the task around it."""
+    above = parent.run.config if parent is not None else {}
+    given = config or {}
+    merged = {**above, **given}
+    for part in ("configurable", "metadata"):
+        merged[part] = {**above.get(part, {}), **given.get(part, {})}
+    merged.setdefault("recursion_limit", DEFAULT_RECURSION_LIMIT)
+    return merged
+
+
+def _thread_of(config: dict[str, Any]) -> str:
+    """Return the thread id of a config.
+
+    Raises:
+        MissingThreadId: It has none.
+    """
+    thread = config.get("configurable", {}).get("thread_id")
+    if thread is None:
+        message = "this graph has a log, so a run needs a thread_id, and the config has none"
+        raise MissingThreadId(
+            message, hint='graph.invoke(input, {"configurable": {"thread_id": "any-name"}})'
+        )
+    return as_thread_id(thread)
+
+
+def _coerced(context: Any, schema: type | None) -> Any:
+    """Return the context as an instance of its schema, if it came as a dict (LC-2)."""
+    if (
+        schema is None
+        or not isinstance(context, dict)
+        or not (hasattr(schema, "__dataclass_fields__") or hasattr(schema, "model_fields"))
+    ):
+        return context
+    return schema(**context)
+
+
+def _checked_keys(graph: Compiled, keys: Sequence[str] | str | None) -> Sequence[str] | str | None:
+    for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
+        if key not in graph.program.blueprint.channels:
+            message = f"Key {key} not in channels"
+            raise ValueError(message)
+    return keys

@@ -1,0 +1,113 @@
+"""Threads that run tasks: a small pool whose waiting callers help themselves.
+
+    submit(work) ──► queue ──► worker threads, started when needed, at most ``limit``
+                       └─────► whoever waits for a piece of work that nobody took yet runs it itself
+
+Helping oneself keeps a task that is awaited at once in the thread that awaits it, which saves two hand-overs, and it
+is why a pool of one worker does not deadlock when a task waits for its own children (LangGraph rule T-10).
+
+Invariants:
+1. A piece of work is run once, by whoever takes it.
+2. ``close`` returns when no worker runs anything.
+
+It must not know what the work is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = min(32, (os.cpu_count() or 1) + 4)
+"""How many threads a pool starts when nobody says how many; what concurrent.futures takes."""
+
+
+class Work(Generic[T]):
+    """One piece of work, taken once."""
+
+    __slots__ = ("_call", "_taken", "future")
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._taken = threading.Lock()
+        self.future: Future[T] = Future()
+
+    def run_if_free(self) -> bool:
+        """Run the work here unless somebody took it; return whether it was run."""
+        if not self._taken.acquire(blocking=False):
+            return False
+        try:
+            result = self._call()
+        except BaseException as error:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+        return True
+
+
+class Pool:
+    """Runs work in threads.
+
+    Args:
+        limit: How many pieces may run at once in the pool's threads; None for a default by processors.
+        name: What the threads are called.
+    """
+
+    def __init__(self, limit: int | None = None, name: str = "walgraph-worker") -> None:
+        self._limit = limit or DEFAULT_LIMIT
+        self._name = name
+        self._queue: deque[Work[object]] = deque()
+        self._condition = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, call: Callable[[], T]) -> Work[T]:
+        """Queue a call; a worker takes it as soon as one is free."""
+        work: Work[T] = Work(call)
+        with self._condition:
+            self._queue.append(work)  # type: ignore[arg-type]  # the queue holds work of any result
+            if self._idle:
+                self._condition.notify()
+            elif len(self._threads) < self._limit:
+                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        return work
+
+    def close(self, *, drop: bool = False) -> None:
+        """Take no more work, let what runs end, and wait for it.
+
+        Args:
+            drop: Whether to forget what nobody has begun, because the run is being given up.
+        """
+        with self._condition:
+            self._closed = True
+            if drop:
+                self._queue.clear()
+            self._condition.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                while not self._queue:
+                    if self._closed:
+                        return
+                    self._idle += 1
+                    self._condition.wait()
+                    self._idle -= 1
+                work = self._queue.popleft()
+            work.run_if_free()
+            # Without this the last result would live on in an idle thread's frame.
+            del work

@@ -1,0 +1,39 @@
+"""What ``import walgraph`` brings along.
+
+The budget is 40 ms of CPU beyond the standard library. Time is measured in ``bench/bench_import.py``, since a timed
+test fails on a busy machine; what spends the time is which modules are loaded, and that can be held exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["click", "hypothesis", "langchain_core", "numpy", "psycopg", "pydantic", "rich", "starlette"]
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the names of the modules that a fresh interpreter holds after the statement."""
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_import_leaves_heavy_modules_alone(name: str, imported: set[str]) -> None:
+    """Neither optional packages nor what only the tools need are loaded with the library."""
+    assert name not in imported
+
+
+def test_import_brings_the_library_itself(imported: set[str]) -> None:
+    """The probe sees what was imported, so that its silence on the rest means something."""
+    assert "walgraph" in imported
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """Return the modules loaded by ``import walgraph`` in a process of its own."""
+    return modules_after("import walgraph")
