@@ -53,7 +53,7 @@ bench: setup ## measure, and print tables
 	$(PYTHON) -m pytest bench -q --timeout=0 --benchmark-only --benchmark-storage=file://build/benchmarks
 
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
-	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:cacheprovider -p no:benchmark --timeout=0
+	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:benchmark --timeout=0
 
 clean: ## remove all that was made here: .venv, build, caches
 	rm -rf $(VENV) build dist *.egg-info

@@ -17,6 +17,7 @@
 The names are LangGraph's; ``Log`` takes the place of a checkpointer. Kill the process at any instruction and run it
 again with ``None`` as input: what was recorded is not done again.
 """
+
 from __future__ import annotations
 
 from .engine.builder import StateGraph

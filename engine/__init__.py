@@ -1,1 +1,4 @@
-"""Placeholder header, replaced as the package grows."""
+"""Carrying a run: graphs, tasks, the loop and its drivers. The only layer that runs user code.
+
+What users import is re-exported by the package itself. Imports only ``replay`` and ``wal``.
+"""

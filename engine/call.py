@@ -16,6 +16,7 @@ import xxhash
 
 from ..wal.codec import Encoder
 from ..wal.errors import ValueProblem
+from .context import current
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
@@ -82,6 +83,16 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
             self._work.run_if_free()
         return super().result(timeout)
 
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, or None if it returned.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+        """
+        if self._work is not None and timeout is None:
+            self._work.run_if_free()
+        return super().exception(timeout)
+
     def wait(self) -> None:
         """Return when the call has ended, however it ended."""
         if self._work is not None:
@@ -91,13 +102,18 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
     async def awaited(self) -> None:
         """Return when the call has ended, however it ended; for coroutines."""
         if not self.done():
-            await asyncio.wait([self._task or asyncio.wrap_future(self)])
+            waited = asyncio.wait([self._task or asyncio.wrap_future(self)])
+            caller = current.get()
+            await (waited if caller is None or caller.slot is None else caller.slot.lent(waited))
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the call in a coroutine."""
-        if self._task is not None:
-            return (yield from self._task.__await__())
-        return (yield from asyncio.wrap_future(self).__await__())
+        waited = self._task if self._task is not None else asyncio.wrap_future(self)
+        caller = current.get()
+        if caller is None or caller.slot is None:
+            return (yield from waited.__await__())
+        # Who waits for its own call does not run, so the call may take its place (T-10).
+        return (yield from caller.slot.lent(waited).__await__())
 
 
 def fingerprint(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bytes, str]:
@@ -106,7 +122,8 @@ def fingerprint(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     Arguments that cannot be encoded have no digest, and are not compared.
     """
     try:
-        packed = Encoder().value([list(args), kwargs])
+        # Keyword arguments have no order, so the order they are written in must not tell calls apart.
+        packed = Encoder().value([list(args), dict(sorted(kwargs.items()))])
     except ValueProblem:
         return name, b"", "(…)"
     digest = xxhash.xxh3_128_digest(packed.data)

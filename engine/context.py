@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..replay.state import Outcome
     from ..wal.record import Path, Question
+    from .slots import Slot
 
 C = TypeVar("C")
 
@@ -87,6 +88,7 @@ class Surroundings(Protocol):
     context: Any
     store: Any
     control: RunControl | None
+    answers: dict[str, Any]
 
     @property
     def previous(self) -> Any:
@@ -118,10 +120,12 @@ class TaskContext(Generic[RunT]):
         "base",
         "calls",
         "children",
+        "known",
         "name",
         "path",
         "questions",
         "run",
+        "slot",
         "step",
         "subgraphs",
     )
@@ -132,6 +136,8 @@ class TaskContext(Generic[RunT]):
         self.name = name
         self.base = base
         self.step = step
+        self.slot: Slot | None = None
+        """This call's place among those that may run at once on the event loop, if they are limited."""
         self._id: str | None = None
         # ``begin`` sets these for every attempt; a task that never begins one is asked for them all the same.
         self.attempt = 1
@@ -146,6 +152,9 @@ class TaskContext(Generic[RunT]):
         self.subgraphs = 0
         self.asked = ()
         self.answers = dict(outcome.answers) if outcome is not None and outcome.answers else {}
+        self.known = outcome.questions if outcome is not None else ()
+        if self.run.answers:
+            self.answers.update(self.run.answers)
 
     @property
     def id(self) -> str:

@@ -22,7 +22,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 Durability: TypeAlias = Literal["sync", "async", "exit"]
-StreamMode: TypeAlias = Literal["values", "updates", "custom", "tasks", "checkpoints", "debug", "messages"]
+StreamMode: TypeAlias = Literal["values", "updates", "custom"]
 All: TypeAlias = Literal["*"]
 
 DURABILITIES = ("sync", "async", "exit")
@@ -34,15 +34,13 @@ class Send:
     Args:
         node: The node's name.
         arg: What the node is given, as it is, instead of the graph's state.
-        timeout: Seconds that this one task may take; None for the node's own limit.
     """
 
-    __slots__ = ("arg", "node", "timeout")
+    __slots__ = ("arg", "node")
 
-    def __init__(self, /, node: str, arg: Any, *, timeout: float | None = None) -> None:
+    def __init__(self, /, node: str, arg: Any) -> None:
         self.node = node
         self.arg = arg
-        self.timeout = timeout
 
     def __repr__(self) -> str:
         """Return the call that makes an equal one."""
@@ -162,8 +160,8 @@ def _given(answer: Any) -> list[Any]:
 register_type(
     Send,
     name="walgraph:Send",
-    encode=lambda send: [send.node, send.arg, send.timeout],
-    decode=lambda plain: Send(plain[0], plain[1], timeout=plain[2]),
+    encode=lambda send: [send.node, send.arg],
+    decode=lambda plain: Send(plain[0], plain[1]),
 )
 register_type(
     Command,

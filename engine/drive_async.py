@@ -1,7 +1,6 @@
 """The driver for asyncio: the same effects, carried out without blocking the event loop.
 
-    Append    recorder.record      in place, where nothing has to be waited for
-              recorder.submit      under ``sync``; the flusher thread says when it is durable
+    Append    recorder.arecord     in place, unless it must be durable first; then the flusher says when it is
     Perform   one task alone       awaited in place
               several              asyncio tasks, at most ``max_concurrency`` at once
     Publish   the sinks
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from .effect import Done
     from .job import Job
     from .loop import End, Loop
-    from .recorder import Recorder
     from .run import Run
     from .stream import Sink
 
@@ -80,15 +78,6 @@ class AsyncPerformer:
         return self.ended
 
 
-async def record(recorder: Recorder, *records: Any) -> None:
-    """Append records from a coroutine: waits without blocking the event loop."""
-    if recorder.waits:
-        # A cancelled caller must not cancel what others wait for as well.
-        await asyncio.shield(asyncio.wrap_future(recorder.submit(*records)))
-    else:
-        recorder.record(*records)
-
-
 async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> AsyncGenerator[Any, None]:
     """Run a loop to its end, yielding what the sink collects.
 
@@ -113,18 +102,21 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
             send, answer = effects.send, None
             try:
                 if effect.__class__ is Append:
-                    await record(run.recorder, *effect)
+                    await run.recorder.arecord(*effect)
                 elif effect.__class__ is not Perform:
                     run.publish(effect.events)
-                elif performer.is_alone(effect.jobs):
-                    answer = [await aperform(effect.jobs[0])]
                 else:
-                    performer.start(effect.jobs)
-                    while not performer.ended:
-                        await performer.changed()
-                        while sink is not None and sink.queue:
-                            yield sink.queue.popleft()
-                    answer, performer.ended = performer.ended, []
+                    if performer.is_alone(effect.jobs):
+                        answer = [await aperform(effect.jobs[0])]
+                    else:
+                        performer.start(effect.jobs)
+                        while not performer.ended:
+                            await performer.changed()
+                            while sink is not None and sink.queue:
+                                yield sink.queue.popleft()
+                        answer, performer.ended = performer.ended, []
+                    # No yield before the loop has the outcomes: the consumer may leave at it.
+                    continue
             except Exception as error:
                 send, answer = effects.throw, error
             while sink is not None and sink.queue:
@@ -133,7 +125,7 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
         # With outcomes left over the consumer went away, or was cancelled; what ended is recorded all the same.
         for done in await performer.cancel():
             if done.records:
-                await record(run.recorder, done.records)
+                await run.recorder.arecord(done.records)
         run.close()
     while sink is not None and sink.queue:
         yield sink.queue.popleft()

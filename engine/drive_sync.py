@@ -11,6 +11,8 @@ It is a generator of stream chunks, so the consumer's pace is the run's (ST-3), 
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +54,17 @@ class Performer:
         self._running += len(jobs)
         for job in jobs:
             assert self._pool is not None
-            self._pool.submit(lambda job=job: self._run(job))  # type: ignore[misc]  # mypy has no type for the default
+            # Nodes see the context variables of whoever called the graph, in whatever thread they run.
+            self._pool.submit(functools.partial(contextvars.copy_context().run, self._run, job))
         while True:
             with self._changed:
                 while not self._ended and not (sink is not None and sink.queue):
                     self._changed.wait()
-                ended, self._ended = self._ended, []
             while sink is not None and sink.queue:
                 yield sink.queue.popleft()
+            # Outcomes are taken only now: the consumer may leave at any yield, and then ``close`` gives them.
+            with self._changed:
+                ended, self._ended = self._ended, []
             if ended:
                 self._running -= len(ended)
                 return ended
@@ -110,6 +115,8 @@ def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:
                     recorder.record(*effect)
                 elif effect.__class__ is Perform:
                     answer = yield from performer.perform(effect.jobs)
+                    # No yield before the loop has the outcomes: the consumer may leave at it.
+                    continue
                 else:
                     run.publish(effect.events)
             except Exception as error:

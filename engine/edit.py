@@ -18,7 +18,7 @@ from ..replay.history import checkpoint_at, checkpoints
 from ..replay.identity import END, LEVEL_SEPARATOR, START, TASK_SEPARATOR, checkpoint_seq
 from ..replay.plain import graph_to_plain
 from ..replay.recover import recover
-from ..replay.state import ThreadState
+from ..replay.state import GraphState, ThreadState
 from ..wal.log import Log, as_thread_id
 from ..wal.record import Edit, Forked, StateEdited, ThreadCreated
 from . import view
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..replay.blueprint import Blueprint
-    from ..replay.state import GraphState
     from ..wal.record import Record, Target, Write
 
 
@@ -160,55 +159,61 @@ def update(graph: Compiled, config: dict[str, Any], supersteps: Sequence[Sequenc
         message = "No updates provided"
         raise ValueError(message)
     program = graph.program
+    scope = str(configurable.get("checkpoint_ns") or "")
+    inner = subgraph_at(graph, scope).program if scope else program
     with log.writer(thread) as writer:
-        known = {"": program.blueprint}
+        known = {"": program.blueprint, scope: inner.blueprint}
         state, weight = ThreadState(), 0
         if writer.head is not None:
             state, weight = recover(log, thread, known.get, program.registry)
+        if scope and scope not in state.scopes:
+            message = f"Subgraph {scope} not found"
+            raise ValueError(message)
         recorder = Recorder(thread, state, program.registry, "sync", log, writer, weight)
         recorder.name = program.name
-        recorder.attach("", program.blueprint)
-        run = Run(program, recorder, thread, "", config)
+        for name, blueprint in known.items():
+            recorder.attach(name, blueprint)
+        run = Run(inner, recorder, thread, scope, config)
         records: list[Record] = [] if state.seq else [ThreadCreated(recorder.now(), thread, None)]
-        records.extend(_branch(graph, run, configurable.get("checkpoint_id")))
+        records.extend(_branch(known, run, configurable.get("checkpoint_id")))
         draft = state
         for record in records:
             draft = fold(known.get, draft, draft.seq + 1, record)
         for step in supersteps:
-            edited = _edited(run, draft.root(), [tuple(item) for item in step])
+            edited = _edited(run, draft.scopes.get(scope), [tuple(item) for item in step])
             draft = fold(known.get, draft, draft.seq + 1, edited)
             records.append(edited)
-        recorder.record(records)
-        settled = recorder.state.scopes[""]
-        return view.config_of(thread, "", settled.base)
+        # With the draft, the directory of threads shows what is due after the edit, and not before it.
+        recorder.record(records, recorder.state, draft)
+        settled = recorder.state.scopes[scope]
+        return view.config_of(thread, scope, settled.base)
 
 
-def _branch(graph: Compiled, run: Run, text: str | None) -> list[Record]:
+def _branch(known: dict[str, Blueprint], run: Run, text: str | None) -> list[Record]:
     """Return the record of a branch, if the config names a checkpoint that is not the head."""
-    state = run.recorder.state
-    root = state.root()
-    if text is None or (root is not None and checkpoint_seq(text) == root.base):
+    recorder, scope = run.recorder, run.scope
+    head = recorder.state.scopes.get(scope)
+    if text is None or (head is not None and checkpoint_seq(text) == head.base):
         return []
     seq = checkpoint_seq(text)
     found = None
-    if root is not None and seq is not None and run.recorder.log is not None:
-        known = {"": graph.program.blueprint}
-        found = checkpoint_at(run.recorder.log, run.thread, known.get, graph.program.registry, seq)
+    if head is not None and seq is not None and recorder.log is not None:
+        found = checkpoint_at(recorder.log, run.thread, known.get, recorder.registry, seq, scope)
     if found is None:
         raise not_found(run.thread, text)
-    return [Forked("", run.recorder.now(), found.graph.base, "fork", graph_to_plain(found.graph))]
+    return [Forked(scope, recorder.now(), found.graph.base, "branch", graph_to_plain(found.graph))]
 
 
 def _edited(run: Run, graph: GraphState | None, updates: list[tuple[Any, ...]]) -> StateEdited:
     """Return the record of one superstep of edits."""
     now = run.recorder.now()
     if len(updates) == 1 and updates[0][0] is None and updates[0][1] == END:
-        return StateEdited("", now, "clear", ())
+        return StateEdited(run.scope, now, "clear", ())
     if len(updates) > 1 and any(item[1] is None for item in updates):
         message = "as_node is required when applying multiple updates"
         raise InvalidUpdateError(message)
     edits = tuple(_edit(run, graph, item[0], item[1]) for item in updates)
-    return StateEdited("", now, "update", edits)
+    return StateEdited(run.scope, now, "update", edits)
 
 
 def _edit(run: Run, graph: GraphState | None, values: Any, as_node: str | None) -> Edit:
@@ -228,8 +233,10 @@ def _edit(run: Run, graph: GraphState | None, values: Any, as_node: str | None) 
 def _follow(run: Run, graph: GraphState | None, name: str, writes: list[Write]) -> tuple[Target, ...]:
     """Return where a node's edges and routers lead after these writes, by performing it without its body."""
     node = run.program.nodes[name]
-    if not node.branches or graph is None:
+    if not node.branches:
         return node.targets
+    if graph is None:
+        graph = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
     context = TaskContext(run, (name,), name, graph.base, graph.step + 1)
     job = Job(run, node, context, graph._replace(due=(name,)), None)
     job.returned = writes

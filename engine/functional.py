@@ -30,11 +30,11 @@ from ..replay.blueprint import Blueprint
 from ..replay.channel import LastValue
 from ..replay.errors import NonDeterminism
 from ..replay.state import FINISHED
-from ..wal.record import TaskFinished
+from ..wal.errors import NotSerializable
+from ..wal.record import TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
 from .context import TaskContext, here
 from .control import Final
-from .drive_async import record
 from .effect import Done
 from .errors import GraphInterrupt, InvalidGraph
 from .graph import CompiledGraph
@@ -46,7 +46,7 @@ from .retry import policies_of
 from .schema import classes_in
 from .settings import Settings, checked_durability, checked_log
 from .stream import Event
-from .task import Call, acarry_out, carry_out, ended_by, tried
+from .task import Call, acarry_out, add_notes, carry_out, ended_by, tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -138,7 +138,13 @@ class TaskFunction(Generic[P, R]):
         try:
             value = yield from tried(Call(self.callee, argument), context, self.retry, outcome)
         except BaseException as error:
-            return ended_by(error, run, context, outcome), None
+            done = ended_by(error, run, context, outcome)
+            # A question is bound to the call that asked it, so that its answer goes to no other.
+            records = tuple(
+                record._replace(call=call) if isinstance(record, TaskInterrupted) else record
+                for record in done.records
+            )
+            return done._replace(records=records), None
         return Done(
             context.path, (TaskFinished(run.scope, context.path, ((RETURN, value),), (), call),)
         ), value
@@ -146,15 +152,28 @@ class TaskFunction(Generic[P, R]):
     def _carry_out(self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]) -> R:
         done, value = carry_out(wishes, context)
         if done.records:
-            context.run.recorder.record(done.records)
+            try:
+                context.run.recorder.record(done.records)
+            except NotSerializable as error:
+                add_notes(context.run, context, error)
+                raise
         return self._ended(done, value, context)
 
     async def _acarry_out(
         self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]
     ) -> R:
-        done, value = await acarry_out(wishes, context)
+        context.slot = context.run.slot()
+        if context.slot is None:
+            done, value = await acarry_out(wishes, context)
+        else:
+            async with context.slot:
+                done, value = await acarry_out(wishes, context)
         if done.records:
-            await record(context.run.recorder, done.records)
+            try:
+                await context.run.recorder.arecord(done.records)
+            except NotSerializable as error:
+                add_notes(context.run, context, error)
+                raise
         return self._ended(done, value, context)
 
     def _ended(self, done: Done, value: Any, context: TaskContext[Run]) -> R:

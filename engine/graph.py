@@ -11,17 +11,18 @@ It must not decide what a run does (``loop``, ``opening``) nor how (drivers).
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from .drive_async import adrive
 from .drive_sync import drive
 from .edit import Reading, update
-from .session import Session, is_nested
+from .session import Session
 from .settings import Compiled
 from .stream import checked_modes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 
     from ..wal.log import IfBusy, Log
     from .context import RunControl
@@ -148,7 +149,8 @@ class CompiledGraph:
         """
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
-        mode = stream_mode or ("values" if is_nested() else self.settings.stream_mode)
+        session.show_all()
+        mode = stream_mode or self.settings.stream_mode
         return self._stream(session, input, mode, if_busy=if_busy, subgraphs=subgraphs)
 
     def _stream(
@@ -158,6 +160,7 @@ class CompiledGraph:
         session.claim(if_busy)
         with session.begun(given) as loop:
             if loop is None:
+                yield from session.standing(sink)
                 return
             end = yield from drive(session.run, loop, sink)
             session.finish(end)
@@ -209,21 +212,28 @@ class CompiledGraph:
         """Run the graph on the event loop and yield what happens; see ``stream``."""
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
-        mode = stream_mode or ("values" if is_nested() else self.settings.stream_mode)
-        async for chunk in self._astream(session, input, mode, if_busy=if_busy, subgraphs=subgraphs):
-            yield chunk
+        session.show_all()
+        mode = stream_mode or self.settings.stream_mode
+        # An ``async for`` that is left does not close what it iterates over; the claim must not wait for that.
+        inner = self._astream(session, input, mode, if_busy=if_busy, subgraphs=subgraphs)
+        async with aclosing(inner) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _astream(
         self, session: Session, given: Any, mode: str | Sequence[str], *, if_busy: IfBusy, subgraphs: bool
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         sink = session.watch(*checked_modes(mode), subgraphs=subgraphs)
         await session.aclaim(if_busy)
         with session.begun(given) as loop:
             if loop is None:
+                for chunk in session.standing(sink):
+                    yield chunk
                 return
             ends: list[End] = []
-            async for chunk in adrive(session.run, loop, sink, ends):
-                yield chunk
+            async with aclosing(adrive(session.run, loop, sink, ends)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
             await session.afinish(ends[0])
 
     def get_state(self, config: dict[str, Any], *, subgraphs: bool = False) -> StateSnapshot:

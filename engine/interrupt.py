@@ -40,7 +40,9 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
     context = here("interrupt")
     position = context.questions
     context.questions += 1
-    key = question_id(context.id, position)
+    # A question keeps the id it was asked under, even in a copy of the thread, where the task has another id.
+    known = [question.id for question in context.known if question.position == position]
+    key = known[0] if known else question_id(context.id, position)
     if key in context.answers:
         return context.answers[key]
     context.asked = (*context.asked, Question(key, position, value, response_schema))

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.channel import MISSING
 from ..replay.fold import fold
-from ..replay.identity import START, parent_scope
+from ..replay.identity import START, is_within, parent_scope
 from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
+from ..replay.questions import open_questions
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
 from ..wal.record import (
@@ -74,6 +75,7 @@ class Loop:
 
     def __init__(self, run: Run, opening: Sequence[Record] = ()) -> None:
         self.run = run
+        self._blueprints = run.recorder.blueprints.get
         self.base: ThreadState = run.recorder.state
         self.draft: ThreadState = self.base
         self.drafted: list[Record] = []
@@ -95,49 +97,46 @@ class Loop:
             move = plan(self.graph)
             match move:
                 case Begin():
-                    end = yield from self._begin(move)
-                case Execute(paths):
-                    end = yield from self._execute(paths)
+                    end = self._begin(move)
+                case Execute():
+                    end = yield from self._execute(move.paths)
                 case Commit():
-                    end = yield from self._commit()
+                    end = self._commit()
                 case Suspend():
-                    end = yield from self._suspend(move)
+                    end = self._suspend(move)
                 case Fail(paths):
-                    end = yield from self._end("failed", self.errors[paths[0]])
+                    end = End("failed", self.errors[paths[0]])
                 case Finish():
-                    end = yield from self._end("done")
-            if end is not None:
+                    end = End("done")
+            # An end that cannot be recorded, because an outcome cannot be written, is none: the plan says what follows.
+            if end is not None and (yield from self._record_end(end)):
                 return end
 
     def add(self, record: Record) -> None:
         """Draft a record: fold it on trial, to be appended with the next append."""
         draft = self.draft
-        self.draft = fold(self.run.recorder.blueprints.get, draft, draft.seq + 1, record)
+        self.draft = fold(self._blueprints, draft, draft.seq + 1, record)
         self.drafted.append(record)
 
-    def _begin(self, move: Begin) -> Generator[Effect, Any, End | None]:
+    def _begin(self, move: Begin) -> End | None:
         """Start a step, unless something says that the run is to stop before it."""
         run, graph = self.run, self.graph
         if move.step > run.stop:
-            return (yield from self._end("failed", _too_many_steps(run)))
+            return End("failed", _too_many_steps(run))
         before = run.breakpoints.before
         if before and graph.base != run.resumed_at and Breakpoints.match(before, self._names(graph)):
-            return (yield from self._park())
+            return self._park()
         if run.control is not None and run.control.drain_reason is not None:
-            return (yield from self._end("drained", GraphDrained(run.control.drain_reason)))
+            return End("drained", GraphDrained(run.control.drain_reason))
         self.add(StepStarted(run.scope, move.step, move.nodes, move.sends))
         entry = run.program.nodes[run.program.entry]
         if entry.callee is None and not entry.branches and graph.due == (entry.name,):
-            # The hidden START without routers calls no user code, so it need not wait for the admission.
-            yield from self._start_plainly()
+            # The hidden START without routers calls no user code, so it need not wait for the admission. If the input
+            # is refused it is performed like any other task, and fails after the admission is on record.
+            done = perform(self._job((entry.name,), self.graph))
+            if done.error is None:
+                self._take(done)
         return None
-
-    def _start_plainly(self) -> Generator[Effect, Any, None]:
-        path = (self.run.program.entry,)
-        done = perform(self._job(path, self.graph))
-        if done.error is not None:
-            yield from self._append()
-        self._take(done)
 
     def _names(self, graph: GraphState) -> list[str]:
         return [graph.node_of(path) for path in graph.paths()]
@@ -162,16 +161,10 @@ class Loop:
                 self._take(done)
             if left:
                 yield from self._append()
-        if self.parked is not None:
-            return (yield from self._stop(self.parked))
-        return None
-
-    def _stop(self, parked: BaseException) -> Generator[Effect, Any, End | None]:
-        """End because a task was stopped by something that is neither an answer nor a failure."""
-        if isinstance(parked, GraphDrained):
-            return (yield from self._end("drained", parked))
-        yield from self._append()
-        return End("aborted", parked)
+        # A task was stopped by something that is neither an answer nor a failure.
+        if self.parked is None:
+            return None
+        return End("drained" if isinstance(self.parked, GraphDrained) else "aborted", self.parked)
 
     def _job(self, path: Path, graph: GraphState) -> Job:
         run = self.run
@@ -196,40 +189,44 @@ class Loop:
             first = done.records[0] if done.records else None
             name = self.graph.node_of(done.path)
             if isinstance(first, TaskFinished) and name != START:
-                self.events.append(("updates", {name: self._update(first.writes)}))
+                self.events.append(("updates", {name: self.update((*first.writes, *done.untracked))}))
 
-    def _update(self, writes: Sequence[Write]) -> Any:
-        program = self.run.program
+    def update(self, writes: Sequence[Write]) -> Any:
+        """Return what the mode ``updates`` shows of one task's writes."""
+        run, program = self.run, self.run.program
         if program.is_entrypoint:
             return next((value for key, value in writes if key == "__end__"), None)
-        return update_of(writes, frozenset(program.output.keys), is_root=program.root)
+        bare = program.root or run.shown_key is not None
+        return update_of(writes, frozenset(run.shown.keys), is_root=bare)
 
-    def _commit(self) -> Generator[Effect, Any, End | None]:
+    def _commit(self) -> End | None:
         """Close the step, if its outcomes can be folded together."""
         run, graph = self.run, self.graph
         steering = self._command_for_parent(graph)
         if steering is not None:
-            return (yield from self._end("parent", steering))
+            return End("parent", steering)
         try:
+            # What is never recorded is folded first, since the step must not be closed if either cannot be.
+            untracked = self._folded_untracked(graph) if self.untracked else run.untracked
             self.add(StepCommitted(run.scope, run.recorder.now(), graph.step + 1))
-            if self.untracked:
-                self._commit_untracked(graph)
+            run.untracked = untracked
+            self.untracked.clear()
         except Exception as error:
             error.add_note(
                 f"while closing step {graph.step + 1} of thread {run.thread!r} over the outcomes of "
                 f"{', '.join(self._names(graph))}: these are recorded and kept; mend the thread with update_state, or "
                 "give it a new input"
             )
-            return (yield from self._end("failed", error))
+            return End("failed", error)
         self.errors.clear()
         if run.sinks and run.wants("values"):
             written = {key for _, outcome in graph.outcomes.items() for key, _ in outcome.writes}
-            if not written.isdisjoint(run.program.output.keys):
+            if not written.isdisjoint(run.shown.keys):
                 self.events.append(("values", self.output()))
         run.recorder.snapshot_if_due()
         after = run.breakpoints.after
         if after and Breakpoints.match(after, self._names(graph)):
-            return (yield from self._park())
+            return self._park()
         return None
 
     def _command_for_parent(self, graph: GraphState) -> ParentCommand | None:
@@ -245,13 +242,17 @@ class Loop:
                 )
         return None
 
-    def _commit_untracked(self, graph: GraphState) -> None:
-        """Fold the writes that are never recorded, in the order of paths."""
+    def _folded_untracked(self, graph: GraphState) -> dict[str, Any]:
+        """Return the values that are never recorded after the step's writes, taken in the order of paths."""
         channels = self.run.program.blueprint.channels
+        written: dict[str, list[Any]] = {}
         for path in sorted(graph.paths(), key=lambda p: (isinstance(p[0], int), p[0])):
             for key, value in self.untracked.get(path, ()):
-                self.run.untracked[key] = channels[key].fold(self.run.untracked.get(key, MISSING), (value,))
-        self.untracked.clear()
+                written.setdefault(key, []).append(value)
+        values = dict(self.run.untracked)
+        for key, group in written.items():
+            values[key] = channels[key].fold(values.get(key, MISSING), group)
+        return values
 
     def output(self) -> Any:
         """Return what the caller is given of the present values."""
@@ -259,23 +260,22 @@ class Loop:
         values = self.graph.values
         if run.program.is_entrypoint:
             return values.get("__end__")
-        return run.program.output.read({**values, **run.untracked} if run.untracked else values, run)
+        read = run.shown.read({**values, **run.untracked} if run.untracked else values, run)
+        return read if run.shown_key is None else read.get(run.shown_key)
 
-    def _suspend(self, move: Suspend) -> Generator[Effect, Any, End | None]:
+    def _suspend(self, move: Suspend) -> End:
         """Stop until somebody answers."""
-        asked = shown(question for _, question in move.questions)
-        for error in self.errors.values():
-            if isinstance(error, GraphInterrupt):
-                # Questions of subgraphs are recorded in their own scopes; they came up with the interrupt.
-                known = {item.id for item in asked}
-                asked += tuple(item for item in error.interrupts if item.id not in known)
+        scope = self.run.scope
+        # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
+        below = (item for item in open_questions(self.draft) if is_within(item.scope, scope))
+        asked = shown([*(question for _, question in move.questions), *(item.question for item in below)])
         self._show_interrupts(asked)
-        return (yield from self._end("interrupted", None, asked))
+        return End("interrupted", None, asked)
 
-    def _park(self) -> Generator[Effect, Any, End | None]:
+    def _park(self) -> End:
         """Stop at a static breakpoint."""
         self._show_interrupts(())
-        return (yield from self._end("parked"))
+        return End("parked")
 
     def _show_interrupts(self, asked: tuple[Interrupt, ...]) -> None:
         run = self.run
@@ -288,16 +288,15 @@ class Loop:
             whole = output if isinstance(output, dict) and not run.program.is_entrypoint else {}
             self.events.append(("values", {**whole, "__interrupt__": asked}))
 
-    def _end(
-        self, how: str, error: BaseException | None = None, interrupts: tuple[Interrupt, ...] = ()
-    ) -> Generator[Effect, Any, End | None]:
-        """Record how the run ended, and stop; None if it has not ended, since an outcome could not be written."""
+    def _record_end(self, end: End) -> Generator[Effect, Any, bool]:
+        """Record how the run ended; False if it has not ended, since an outcome could not be written."""
         run = self.run
-        reason = repr(error) if error is not None else None
-        self.add(RunEnded(run.scope, run.recorder.now(), how, reason))
-        if not (yield from self._append()):
-            return None
-        return End(how, error, interrupts)
+        if end.how != "aborted":
+            # An aborted run leaves its thread as a killed one would: unfinished.
+            reason = repr(end.error) if end.error is not None else None
+            self.add(RunEnded(run.scope, run.recorder.now(), end.how, reason))
+        is_whole: bool = yield from self._append()
+        return is_whole or end.how == "aborted"
 
     def _append(self) -> Generator[Effect, Any, bool]:
         """Append what is drafted, then show what it means; False if an outcome could not be written and so failed."""

@@ -63,8 +63,8 @@ class _Langchain(NamedTuple):
 _settled: set[type] = set()
 """Message classes of langchain_core met so far that are stored as they are; chunks never are."""
 
-_recent: OrderedDict[int, tuple[list[Any], dict[Any, int]]] = OrderedDict()
-"""Identity of a list → the list, held so that no other list gets its identity, and id → position in it."""
+_recent: OrderedDict[int, tuple[list[Any], dict[Any, int], int]] = OrderedDict()
+"""Identity of a list → the list, held so that no other list gets its identity, id → position, and its length."""
 
 
 @overload
@@ -161,12 +161,16 @@ def _merge(left: Any, right: Any) -> list[Any]:
     positions = _recall(left)
     if positions is None:
         left = assign_ids(left if isinstance(left, list) else [left])
-        positions = {_id(message): position for position, message in enumerate(left)}
+        positions = _indexed(left)
     merged: list[Any] = list(left)
     removed: set[Any] = set()
     for message in news:
         key = _id(message)
         position = positions.get(key)
+        if position is not None and (position >= len(merged) or _id(merged[position]) != key):
+            # Another list that grew from the same one has put the id elsewhere; this one goes its own way.
+            positions = _indexed(merged)
+            position = positions.get(key)
         if _is_removal(message):
             if position is None:
                 raise _unknown(key, len(merged))
@@ -183,20 +187,28 @@ def _merge(left: Any, right: Any) -> list[Any]:
     return merged
 
 
+def _indexed(messages: list[Any]) -> dict[Any, int]:
+    return {_id(message): position for position, message in enumerate(messages)}
+
+
 def _recall(messages: Any) -> dict[Any, int] | None:
-    """Return the positions of the ids in a list that was made here, which the caller may change, or None."""
-    entry = _recent.pop(id(messages), None)
+    """Return the positions of the ids in a list that was made here, or None.
+
+    The lists that grew from one another share one index, so it may know ids that this list does not have, and a place
+    in it counts only if the list has the id there. An id that the index does not know is in none of them.
+    """
+    entry = _recent.get(id(messages))
     if entry is None:
         return None
-    remembered, positions = entry
+    remembered, positions, count = entry
     # A list that a node changed in place has, as a rule, another length by now.
-    return positions if remembered is messages and len(positions) == len(remembered) else None
+    return positions if remembered is messages and count == len(messages) else None
 
 
 def _remember(messages: list[Any], positions: dict[Any, int]) -> None:
-    if len(messages) < _INDEXED_FROM or len(positions) != len(messages):
+    if len(messages) < _INDEXED_FROM:
         return
-    _recent[id(messages)] = (messages, positions)
+    _recent[id(messages)] = (messages, positions, len(messages))
     if len(_recent) > _INDEXES_KEPT:
         # Other workers do the same at this moment; whose entry is dropped does not matter.
         _recent.popitem(last=False)

@@ -84,6 +84,7 @@ class Node:
         "branches",
         "callee",
         "deferred",
+        "is_plain",
         "metadata",
         "name",
         "reader",
@@ -120,6 +121,10 @@ class Node:
         self.metadata = metadata or {}
         self.targets: tuple[Target, ...] = ()
         self.branches: list[Branch] = []
+        self.is_plain = (
+            callee is not None and not callee.is_async and not callee.is_runnable and not self.retry
+        )
+        """Whether, but for its routers, performing it in a thread is one call that is never repeated."""
         self.subgraph = callee.function if callee is not None and callee.is_runnable else None
 
 

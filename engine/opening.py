@@ -72,10 +72,10 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Checkpoint | No
             message = "Received no input for __start__"
             raise EmptyInputError(message, hint=f"Thread {run.thread!r} has no run to resume: pass an input.")
         if fork is not None:
-            return [*records, _fork(run, fork, None), resume]
+            return [*records, _fork(run, fork, "fork"), resume]
         return [] if _is_finished(state.scopes[""]) else [resume]
     if fork is not None:
-        records.append(_fork(run, fork, None))
+        records.append(_fork(run, fork, "branch"))
     metadata = checkpoint_metadata(run.config)
     records.append(RunStarted("", now, run.run_id, given, graph, recorder.durability, _epoch(run), metadata))
     return records
@@ -147,13 +147,16 @@ def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Checkp
     records: list[Record] = []
     if state.root() is None:
         if command.resume is not NO_ANSWER:
+            if run.recorder.writer is None:
+                message = "Cannot use Command(resume=...) without checkpointer"
+                raise AnswerError(message, hint="compile(checkpointer=Log.open(path)) gives the graph a log.")
             message = f"thread {run.thread!r} has asked nothing, so there is nothing to answer"
             raise AnswerError(message, hint="Start it with an input first.")
         # On a fresh thread the update is the first checkpoint, and the goto is what runs (N-5, once).
         return [StateEdited("", resume.at, "update", (edit_of(run, command),)), resume]
     renamed: dict[str, str] = {}
     if fork is not None:
-        forked = _fork(run, fork, renamed if command.resume is not NO_ANSWER else None)
+        forked = _fork(run, fork, "fork", renamed if command.resume is not NO_ANSWER else None)
         records.append(forked)
         state = fold(run.recorder.blueprints.get, state, state.seq + 1, forked)
     records.append(resume)
@@ -201,12 +204,13 @@ def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str
     return answering(state, asked[0], given)
 
 
-def _fork(run: Run, fork: Checkpoint, renamed: dict[str, str] | None) -> Forked:
+def _fork(run: Run, fork: Checkpoint, how: str, renamed: dict[str, str] | None = None) -> Forked:
     """Return the record of a branch that begins at an older checkpoint (TT-1).
 
     Args:
         run: The run.
         fork: The checkpoint.
+        how: ``"fork"`` for a checkpoint of its own; ``"branch"`` if an input follows, which then is the checkpoint.
         renamed: Given when a question of the checkpoint is to be answered anew (TT-4): the questions come along,
             without the answers they had, and it takes their old ids → new ids, since ids name the branch.
     """
@@ -223,7 +227,7 @@ def _fork(run: Run, fork: Checkpoint, renamed: dict[str, str] | None) -> Forked:
             renamed.update({old.id: new.id for old, new in zip(outcome.questions, questions, strict=True)})
             outcomes = outcomes.put(path, Outcome(WAITING, questions=questions))
     graph = fork.graph._replace(opened=bool(outcomes), outcomes=outcomes, ended=None, reason=None)
-    return Forked("", run.recorder.now(), graph.base, "fork", graph_to_plain(graph))
+    return Forked("", run.recorder.now(), graph.base, how, graph_to_plain(graph))
 
 
 def _is_finished(graph: GraphState) -> bool:

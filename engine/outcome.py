@@ -48,6 +48,9 @@ def writes_of(program: Program, name: str, value: Any) -> tuple[list[Write], lis
     if program.is_entrypoint:
         value, save = (value.value, value.save) if isinstance(value, Final) else (value, value)
         return [("__end__", value), ("__previous__", save)], []
+    if value.__class__ is dict:
+        # What nearly every node returns.
+        return prepared(program, _updates(program, name, value)), []
     writes: list[Write] = []
     targets: list[Target] = []
     for item in _items(value):

@@ -23,6 +23,7 @@ It must not know graphs' meaning, nor decide what is recorded.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from concurrent.futures import Future
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT_RECORDS = 512
 """A snapshot is not worth taking before this many records were folded since the last."""
-SNAPSHOT_GROWTH = 2
+SNAPSHOT_GROWTH = 3
 """… nor before the bytes folded since are this many times the last snapshot's, so that both stay proportional."""
 
 
@@ -100,6 +101,8 @@ class Recorder:
         self.writer = writer
         self.blueprints: dict[str, Blueprint] = {}
         self.name = ""
+        self.running: set[str] = set()
+        """The scopes of the subgraphs that run right now."""
         self._stored_base = {scope: graph.base for scope, graph in state.scopes.items()}
         self._created_at: int | None = None
         self._unsaved = False
@@ -144,15 +147,38 @@ class Recorder:
         else:
             batch.future.result()
 
-    def submit(
+    async def arecord(
         self, records: Sequence[Record], base: ThreadState | None = None, draft: ThreadState | None = None
-    ) -> Future[None]:
-        """Append records without blocking; the future ends as ``record`` would."""
+    ) -> None:
+        """Do what ``record`` does, without blocking the event loop while the log flushes."""
         batch = self._lead_or_join(records, base, draft)
-        if batch is None:
-            batch = Batch(records, base, draft)
-            self._lead_in_background([batch])
-        return batch.future
+        if batch is not None:
+            # A cancelled caller must not cancel what others wait for as well.
+            await asyncio.shield(asyncio.wrap_future(batch.future))
+            return
+        try:
+            folded = self._append(records, draft)
+            if self.durability == "sync" and self.writer is not None:
+                await self.writer.flush_async()
+            self._fold(folded, base if folded is records else None, draft)
+        except asyncio.CancelledError:
+            # The records are queued and cannot be taken back, so they are folded when they are durable.
+            self._fold_later(folded)
+            raise
+        except BaseException:
+            self._continue()
+            raise
+        self._continue()
+
+    def _fold_later(self, folded: Sequence[Record]) -> None:
+        assert self.writer is not None
+
+        def flushed(flush: Future[None]) -> None:
+            if flush.exception() is None:
+                self._fold(folded, None, None)
+            self._continue()
+
+        self.writer.flush_soon().add_done_callback(flushed)
 
     def settle(self) -> None:
         """Write what only the end of the run writes, and wait until all of it is durable."""

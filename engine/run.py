@@ -10,9 +10,11 @@ It must not decide what happens next (``loop``) nor carry out effects (drivers).
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ..replay.identity import LEVEL_SEPARATOR
+from .slots import Slot
 from .workers import Pool
 
 if TYPE_CHECKING:
@@ -60,6 +62,9 @@ class Run:
         self, program: Program, recorder: Recorder, thread: str, scope: str, config: dict[str, Any]
     ) -> None:
         self.program = program
+        self.shown = program.output
+        """How what is streamed and returned is read; ``shown_key`` if it is one channel's bare value."""
+        self.shown_key: str | None = None
         self.recorder = recorder
         self.thread = thread
         self.scope = scope
@@ -69,6 +74,8 @@ class Run:
         self.store: Any = None
         self.control: RunControl | None = None
         self.untracked: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {}
+        """Answers to questions of a graph of which nothing is kept; the task that called it keeps them."""
         self.breakpoints = Breakpoints(None, None)
         self.resumed_at: int | None = None
         """The barrier at which this run was resumed: breakpoints there have been stopped at before."""
@@ -80,6 +87,7 @@ class Run:
         self.is_async = False
         """Whether the run is driven on an event loop."""
         self._pool: Pool | None = None
+        self._places: asyncio.Semaphore | None = None
         self.max_concurrency: int | None = config.get("max_concurrency")
 
     @property
@@ -92,6 +100,14 @@ class Run:
         if self._pool is None:
             self._pool = Pool(self.max_concurrency, "walgraph-task")
         return self._pool
+
+    def slot(self) -> Slot | None:
+        """Return a place for a ``@task`` call on the event loop; None where their number is not limited."""
+        if not self.max_concurrency:
+            return None
+        if self._places is None:
+            self._places = asyncio.Semaphore(self.max_concurrency)
+        return Slot(self._places)
 
     def close(self) -> None:
         """Let the pool's threads end."""
@@ -123,5 +139,5 @@ class Run:
     def write_custom(self, payload: Any) -> None:
         """Show what user code wrote, at once."""
         for sink in self.sinks:
-            if sink.wants_custom(self.scope):
-                sink.put(self.namespace if sink.subgraphs else (), "custom", payload)
+            if sink.wants(self.scope, "custom"):
+                sink.put(self.namespace, "custom", payload)

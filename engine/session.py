@@ -17,26 +17,27 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..replay.history import checkpoint_at
 from ..replay.identity import checkpoint_seq, child_scope
 from ..replay.recover import recover
-from ..replay.state import ThreadState
+from ..replay.state import FINISHED, ThreadState
 from ..wal.codec import GLOBAL
-from ..wal.errors import WalgraphError
+from ..wal.errors import ThreadBusy, WalgraphError
 from ..wal.log import Log, as_thread_id
+from ..wal.record import Question
 from .context import RunControl, current
 from .control import Command
-from .errors import GraphInterrupt, MissingThreadId, ParentCommand
+from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId, ParentCommand
 from .loop import End, Loop
 from .opening import check_graph, nested_opening, not_found, opening
 from .reader import Reader
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
 from .settings import Compiled, checked_breakpoints, checked_durability
-from .stream import Sink
+from .stream import Event, Sink
 from .task import PARENT_WRITE
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ if TYPE_CHECKING:
     from .context import TaskContext
 
 
-def is_nested() -> bool:
-    """Return whether a task is running here, so that a graph called now is its subgraph."""
-    return current.get() is not None
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
+"""Seconds between two looks at whether a busy thread is free, for coroutines: each is twice the one before."""
 
 
 class Session:
@@ -88,12 +88,20 @@ class Session:
             control or (self.parent.run.control if self.parent is not None else None) or RunControl()
         )
         self.output_keys = _checked_keys(graph, output_keys)
+        self._shows_all = False
         self.before = graph.settings.interrupt_before
         self.after = graph.settings.interrupt_after
         self.sinks: list[Sink] = list(self.parent.run.sinks) if self.parent is not None else []
-        self.run: Run
+        self.scope, self._call = _place(graph, self.parent)
+        self._run: Run | None = None
         self._settled = False
         self._writer: Writer | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run, once it has begun."""
+        assert self._run is not None
+        return self._run
 
     def stop_at(self, before: Sequence[str] | str | None, after: Sequence[str] | str | None) -> None:
         """Set breakpoints for this call; none given leaves the compiled ones."""
@@ -101,9 +109,13 @@ class Session:
         self.before = checked_breakpoints(before, nodes) or self.before
         self.after = checked_breakpoints(after, nodes) or self.after
 
+    def show_all(self) -> None:
+        """Show all channels, as streams do, where nothing was asked for; else the output schema says what is shown."""
+        self._shows_all = True
+
     def watch(self, modes: tuple[str, ...], tagged: bool, *, subgraphs: bool) -> Sink:  # noqa: FBT001 - a pair's second half
         """Collect events for the caller."""
-        sink = Sink(modes, tagged=tagged, subgraphs=subgraphs, scope=self._scope())
+        sink = Sink(modes, tagged=tagged, subgraphs=subgraphs, scope=self.scope)
         self.sinks.append(sink)
         return sink
 
@@ -123,11 +135,23 @@ class Session:
             self._writer = log.writer(_thread_of(self.config), if_busy=if_busy)
 
     async def aclaim(self, if_busy: IfBusy) -> None:
-        """Do what ``claim`` does; waiting for the owner must not stop the event loop that the owner may need."""
-        if if_busy == "wait":
-            await asyncio.to_thread(self.claim, if_busy)
-        else:
+        """Do what ``claim`` does; waiting for the owner must not stop the event loop that the owner may need.
+
+        Nor may it keep a thread busy: the owner's synchronous nodes need those, and a wait that is cancelled would
+        leave one behind that claims the thread for nobody.
+        """
+        if if_busy != "wait":
             self.claim(if_busy)
+            return
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self.claim("raise")
+            except ThreadBusy:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                return
 
     @contextmanager
     def begun(self, given: Any) -> Iterator[Loop | None]:
@@ -138,19 +162,58 @@ class Session:
         """
         log, writer = self.graph.settings.log, self._writer
         if self.parent is not None:
-            yield self._nested(given)
+            with self._alone(self.parent.run.recorder):
+                yield self._nested(given)
             return
         if writer is None or not isinstance(log, Log):
             yield self._unlogged(given)
             return
         try:
             yield self._logged(given, log, writer)
+        except BaseException as passing:
+            self._leave(writer, passing)
+            raise
+        writer.close()
+
+    def _leave(self, writer: Writer, passing: BaseException) -> None:
+        """Keep what was done, though the consumer left or an error passes through; say so if it cannot be kept."""
+        if self._run is None:
+            writer.abandon()
+            return
+        try:
+            if not self._settled:
+                self.run.recorder.settle()
+            writer.close()
+        except WalgraphError as failure:
+            # Giving the claim back comes before everything; what was queued is lost with the failed log.
+            writer.abandon()
+            if isinstance(passing, GeneratorExit):
+                # The consumer left without an error, so this is the one way to learn of it.
+                raise
+            if not isinstance(passing, WalgraphError):
+                passing.add_note(f"what this run did could not be recorded either: {failure.message}")
+
+    @contextmanager
+    def _alone(self, recorder: Recorder) -> Iterator[None]:
+        """See that no other run writes to the scope meanwhile, as two calls of a persistent subgraph would.
+
+        Raises:
+            InvalidUpdateError: Another task runs the same persistent subgraph right now.
+        """
+        scope = self.scope
+        if scope in recorder.running:
+            message = (
+                f"subgraph {scope!r} of thread {recorder.thread!r} keeps its state (checkpointer=True), and two tasks "
+                "of one step run it at once"
+            )
+            raise InvalidUpdateError(
+                message, hint="Compile it with checkpointer=None, or let the tasks run one after another."
+            )
+        recorder.running.add(scope)
+        try:
+            yield
         finally:
-            if not self._settled and hasattr(self, "run"):
-                # The consumer left, or an error passed through: what was done is kept all the same.
-                with suppress(WalgraphError):
-                    self.run.recorder.settle()
-            writer.abandon() if not hasattr(self, "run") else writer.close()
+            recorder.running.discard(scope)
 
     def _unlogged(self, given: Any) -> Loop:
         recorder = Recorder("", ThreadState(), GLOBAL, "none")
@@ -174,7 +237,7 @@ class Session:
             check_graph(run, None if state.graph is None else log.shared(state.graph, lenient=True))
         records = opening(run, given, program.reference(log), fork)
         # From here on there is a run to settle.
-        self.run = run
+        self._run = run
         return self._loop(run, records) if records else None
 
     def _fork(self, log: Log, thread: str, state: ThreadState) -> Checkpoint | None:
@@ -198,13 +261,13 @@ class Session:
     def _nested(self, given: Any) -> Loop | None:
         parent = self.parent
         assert parent is not None
-        scope, call = self._scope(), self._call
+        scope, call = self.scope, self._call
         if self.graph.settings.log is False:
             recorder = Recorder(parent.run.thread, ThreadState(), GLOBAL, "none")
         else:
             recorder = parent.run.recorder
         recorder.attach(scope, self.graph.program.blueprint)
-        run = self.run = self._make_run(recorder, parent.run.thread, scope)
+        run = self._run = self._make_run(recorder, parent.run.thread, scope)
         records = nested_opening(run, given, call, parent.path)
         if records is not None:
             return self._loop(run, records)
@@ -218,23 +281,6 @@ class Session:
                     raise ParentCommand(command, above)
         return None
 
-    def _scope(self) -> str:
-        """Return the namespace of this call: the task that calls, and how many subgraphs it called before."""
-        parent = self.parent
-        if parent is None:
-            return ""
-        if not hasattr(self, "_nested_scope"):
-            number, parent.subgraphs = parent.subgraphs, parent.subgraphs + 1
-            suffix = f":{number}" if number else ""
-            self._call = f"{parent.id}{suffix}"
-            own = (
-                parent.name + suffix
-                if self.graph.settings.log is True
-                else f"{parent.name}:{parent.id}{suffix}"
-            )
-            self._nested_scope = child_scope(parent.run.scope, own)
-        return self._nested_scope
-
     def _make_run(self, recorder: Recorder, thread: str, scope: str) -> Run:
         run = Run(self.graph.program, recorder, thread, scope, self.config)
         run.run_id = str(self.config.get("run_id") or uuid.uuid4())
@@ -242,21 +288,43 @@ class Session:
         run.store = self.graph.settings.store or (self.parent.run.store if self.parent is not None else None)
         run.control = self.control
         run.breakpoints = Breakpoints(self.before, self.after)
+        if self.output_keys is not None:
+            keys = (self.output_keys,) if isinstance(self.output_keys, str) else self.output_keys
+            run.shown = Reader(self.graph.program.blueprint.channels, keys)
+            run.shown_key = self.output_keys if isinstance(self.output_keys, str) else None
+        elif self._shows_all:
+            run.shown = self.graph.program.reader
         run.sinks = self.sinks
+        if self.parent is not None:
+            run.answers = self.parent.run.answers
+            if self.graph.settings.log is False:
+                run.answers = {**run.answers, **self.parent.answers}
         return run
 
     def _loop(self, run: Run, records: list[Any]) -> Loop:
-        self.run = run
+        self._run = run
         before = run.recorder.state.scopes.get(run.scope)
-        step = -2 if before is None else before.step
-        run.stop = step + 1 + self.config["recursion_limit"] + 1
         loop = Loop(run, records)
         opened = loop.graph
-        if before is not None and opened.base == before.base:
+        is_same = before is not None and opened.base == before.base
+        # A run's budget counts from the checkpoint that it begins at, which a branch finds further back.
+        step = -2 if before is None else opened.step if is_same else opened.step - 1
+        run.stop = step + 1 + self.config["recursion_limit"] + 1
+        if is_same:
             run.resumed_at = opened.base
-            if run.wants("values") and opened.step >= 0 and not run.program.is_entrypoint:
+        if before is not None and opened.source != "input" and not run.program.is_entrypoint:
+            if run.wants("values"):
                 loop.events.append(("values", loop.output()))
+            if run.wants("updates"):
+                loop.events.extend(_restored(loop))
         return loop
+
+    def standing(self, sink: Sink) -> Iterator[Any]:
+        """Yield what a stream shows of a run that had nothing left to do: the values as they are (R-4)."""
+        run = self.run
+        if run.wants("values") and not run.program.is_entrypoint:
+            run.publish([Event(run.scope, "values", Loop(run).output())])
+        yield from sink.queue
 
     def output(self) -> Any:
         """Return the output of a run that had nothing left to do."""
@@ -283,6 +351,10 @@ class Session:
         if end.error is not None:
             raise end.error
         if self.parent is not None and end.how in {"interrupted", "parked"}:
+            if self.graph.settings.log is False:
+                # Nothing is kept of this graph, so its questions become those of the task that called it.
+                questions = (Question(i.id, 0, i.value, i.response_schema) for i in end.interrupts)
+                self.parent.asked = (*self.parent.asked, *questions)
             raise GraphInterrupt(end.interrupts)
         output = self._output_of(Loop(self.run))
         if end.how == "interrupted":
@@ -292,11 +364,27 @@ class Session:
         return output
 
     def _output_of(self, loop: Loop) -> Any:
-        if self.output_keys is None:
-            return loop.output()
-        keys = (self.output_keys,) if isinstance(self.output_keys, str) else self.output_keys
-        read = Reader(self.graph.program.blueprint.channels, keys).values(loop.graph.values)
-        return read.get(self.output_keys) if isinstance(self.output_keys, str) else read
+        return loop.output()
+
+
+def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:
+    """Return the namespace of a call, and what tells it from other calls: the task, and how many it made before."""
+    if parent is None:
+        return "", ""
+    number, parent.subgraphs = parent.subgraphs, parent.subgraphs + 1
+    suffix = f":{number}" if number else ""
+    own = f"{parent.name}{suffix}" if graph.settings.log is True else f"{parent.name}:{parent.id}{suffix}"
+    return child_scope(parent.run.scope, own), f"{parent.id}{suffix}"
+
+
+def _restored(loop: Loop) -> Iterator[tuple[str, Any]]:
+    """Yield again the updates of the open step's tasks that had finished before the run was resumed (R-3)."""
+    graph = loop.graph
+    for path in graph.paths():
+        outcome = graph.outcomes.get(path)
+        if outcome is not None and outcome.status == FINISHED:
+            update = loop.update(outcome.writes)
+            yield "updates", {graph.node_of(path): update, "__metadata__": {"cached": True}}
 
 
 def _parent(graph: Compiled, config: dict[str, Any] | None) -> TaskContext[Run] | None:

@@ -66,10 +66,6 @@ class Sink:
         """Return whether an event of a scope and mode is to be shown."""
         return mode in self.modes and (self.subgraphs or scope == self.scope)
 
-    def wants_custom(self, scope: str) -> bool:
-        """Return whether custom events are shown; subgraphs write to the streams of the graphs above them."""
-        return "custom" in self.modes and scope.startswith(self.scope)
-
     def put(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
         """Queue an event in the shape that the consumer asked for."""
         if self.subgraphs:
@@ -97,15 +93,10 @@ def checked_modes(mode: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
 
 def update_of(writes: Sequence[Write], output: frozenset[str], *, is_root: bool) -> Any:
     """Return what the mode ``updates`` shows of one task's writes: None, a dict, or a list of dicts."""
-    shown: list[dict[str, Any]] = []
-    for key, value in writes:
-        if key not in output:
-            continue
-        if is_root:
-            return value
-        if not shown or key in shown[-1]:
-            shown.append({})
-        shown[-1][key] = value
+    shown = [write for write in writes if write[0] in output]
     if not shown:
         return None
-    return shown[0] if len(shown) == 1 else shown
+    if is_root:
+        return shown[0][1]
+    update = dict(shown)
+    return update if len(update) == len(shown) else [{key: value} for key, value in shown]

@@ -21,14 +21,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import random
 import time
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
+from ..replay.errors import InvalidUpdateError
 from ..replay.fold import apply_writes
 from ..replay.identity import parent_scope
-from ..replay.state import UNROUTED
+from ..replay.state import GOTO_WRITE, UNROUTED
+from ..wal.codec import Encoder
 from ..wal.record import Failure, TaskFailed, TaskFinished, TaskInterrupted, TaskRouted
 from .context import current
 from .control import Command
@@ -38,7 +41,7 @@ from .outcome import split_untracked, targets_of, writes_of
 from .retry import delay, policy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from ..replay.state import Outcome
     from ..wal.record import Record, Target, Write
@@ -84,22 +87,83 @@ def attempts(job: Job) -> Generator[Wish, Any, Done]:
         return (yield from _route_again(job, job.outcome))
     if job.returned is not None:
         return (yield from _routed(job, job.returned, []))
+    before = encoded_values(job)
     try:
-        try:
-            value = job.input()
-            if node.callee is not None:
-                value = yield from tried(Call(node.callee, value), context, node.retry, job.outcome)
-        except ParentCommand as steering:
-            # A subgraph's node steers this graph: it is as if the subgraph had returned the command (G-3).
-            if not _for_us(job, steering):
-                return _steered(job, steering)
-            value = Command(update=steering.command.update, goto=steering.command.goto)
-        writes, targets = writes_of(job.run.program, node.name, value)
+        value = job.input()
+        if node.callee is not None:
+            value = yield from tried(Call(node.callee, value), context, node.retry, job.outcome)
+    except BaseException as error:
+        returned = _raised(job, error)
+    else:
+        returned = _returned(job, value, before)
+    return returned if isinstance(returned, Done) else (yield from _routed(job, *returned))
+
+
+def attempted_plainly(job: Job) -> Done:
+    """Do what ``attempts`` does for a node without retries and routers, whose body only has to be called."""
+    context = job.context
+    current.set(context)
+    context.begin(1, job.outcome)
+    before = encoded_values(job)
+    try:
+        value = call(job.node.callee, job.input(), context)  # type: ignore[arg-type]  # plain nodes have one
+    except BaseException as error:
+        _join(context)
+        returned = _raised(job, error)
+    else:
+        _join(context)
+        returned = _returned(job, value, before)
+    return returned if isinstance(returned, Done) else _finished(job, *returned)
+
+
+def _returned(
+    job: Job, value: Any, before: dict[str, bytes] | None
+) -> tuple[list[Write], list[Target]] | Done:
+    """Return what a body's value writes and where it goes, or how the task ends if that cannot be."""
+    try:
+        if before is not None:
+            check_untouched(job, before)
+        return writes_of(job.run.program, job.node.name, value)
     except ParentCommand as steering:
         return _steered(job, steering)
     except BaseException as error:
-        return ended_by(error, job.run, context, job.outcome)
-    return (yield from _routed(job, writes, targets))
+        return ended_by(error, job.run, job.context, job.outcome)
+
+
+def _raised(job: Job, error: BaseException) -> tuple[list[Write], list[Target]] | Done:
+    """Return how a task ends whose body raised; a command from a subgraph is as good as a return."""
+    if not isinstance(error, ParentCommand):
+        return ended_by(error, job.run, job.context, job.outcome)
+    if not _for_us(job, error):
+        return _steered(job, error)
+    # A subgraph's node steers this graph: it is as if the subgraph had returned the command (G-3).
+    return _returned(job, Command(update=error.command.update, goto=error.command.goto), None)
+
+
+def encoded_values(job: Job) -> dict[str, bytes] | None:
+    """Return the step's values as the log would hold them, if the log is strict; else None."""
+    log = job.run.recorder.log
+    if log is None or not log.strict:
+        return None
+    return {key: Encoder().value(value).data for key, value in job.graph.values.items()}
+
+
+def check_untouched(job: Job, before: dict[str, bytes]) -> None:
+    """See that a body left its input as it was; changed in place, the state would hold what the log does not.
+
+    Raises:
+        InvalidUpdateError: It did not; only a strict log looks.
+    """
+    after = encoded_values(job)
+    changed = sorted(key for key in before if after is not None and after.get(key) != before[key])
+    if changed:
+        message = (
+            f"node {job.node.name!r} changed its input in place at {', '.join(map(repr, changed))}; the log knows "
+            "nothing of that, so it would be gone after a restart"
+        )
+        raise InvalidUpdateError(
+            message, hint="Return the change as an update, and change copies.", channels=changed
+        )
 
 
 def tried(
@@ -132,7 +196,14 @@ def tried(
             return value
 
 
-def ended_by(error: BaseException, run: Run, context: TaskContext[Run], outcome: Outcome | None) -> Done:
+def ended_by(
+    error: BaseException,
+    run: Run,
+    context: TaskContext[Run],
+    outcome: Outcome | None,
+    *,
+    has_returned: bool = False,
+) -> Done:
     """Return the outcome of a task whose body raised."""
     path = context.path
     if isinstance(error, GraphInterrupt):
@@ -140,7 +211,7 @@ def ended_by(error: BaseException, run: Run, context: TaskContext[Run], outcome:
         questions = tuple(question for question in context.asked if question.id not in known)
         return Done(path, (TaskInterrupted(run.scope, path, questions),), error)
     if isinstance(error, Exception):
-        add_notes(run, context, error)
+        add_notes(run, context, error, has_returned=has_returned)
         return Done(path, (TaskFailed(run.scope, path, failure_of(error), context.attempt),), error)
     # Drained, cancelled or aborted: nothing can be said of the task, so it is simply not finished.
     return Done(path, (), error)
@@ -149,19 +220,27 @@ def ended_by(error: BaseException, run: Run, context: TaskContext[Run], outcome:
 def _routed(job: Job, writes: list[Write], targets: list[Target]) -> Generator[Wish, Any, Done]:
     """Run the routers of a body that returned, and make its outcome."""
     node = job.node
+    if not node.branches:
+        return _finished(job, writes, targets)
     scope = job.run.scope
     kept, untracked = split_untracked(job.run.program, writes)
-    if not node.branches:
-        goto = (*targets, *node.targets) if targets else node.targets
-        return Done(job.path, (TaskFinished(scope, job.path, kept, goto),), None, untracked)
     # A command's goto is part of what the body returned. If the routers fail it must survive them, so it is
     # kept as a write of its own until they succeed.
     try:
         chosen = yield from _ask_routers(job, writes)
     except BaseException as error:
-        return _after_body(job, ended_by(error, job.run, job.context, job.outcome), kept, targets)
+        ended = ended_by(error, job.run, job.context, job.outcome, has_returned=True)
+        return _after_body(job, ended, kept, targets)
     goto = (*targets, *node.targets, *chosen)
     return Done(job.path, (TaskFinished(scope, job.path, kept, goto),), None, untracked)
+
+
+def _finished(job: Job, writes: list[Write], targets: list[Target]) -> Done:
+    """Return the outcome of a body that returned, for a node without routers."""
+    node, path = job.node, job.path
+    kept, untracked = split_untracked(job.run.program, writes)
+    goto = (*targets, *node.targets) if targets else node.targets
+    return Done(path, (TaskFinished(job.run.scope, path, kept, goto),), None, untracked)
 
 
 def _ask_routers(job: Job, writes: list[Write]) -> Generator[Wish, Any, list[Target]]:
@@ -174,10 +253,6 @@ def _ask_routers(job: Job, writes: list[Write]) -> Generator[Wish, Any, list[Tar
         answer = yield Call(branch.call, branch.reader.read(values, run))
         chosen.extend(targets_of(run.program, branch, answer))
     return chosen
-
-
-GOTO_WRITE = "__goto__"
-"""The write under which a body's own targets are kept while its routers have not succeeded."""
 
 
 def _after_body(job: Job, ended: Done, writes: tuple[Write, ...], targets: list[Target]) -> Done:
@@ -205,7 +280,7 @@ def _route_again(job: Job, outcome: Outcome) -> Generator[Wish, Any, Done]:
     try:
         chosen = yield from _ask_routers(job, own)
     except BaseException as error:
-        return ended_by(error, job.run, context, outcome)
+        return ended_by(error, job.run, context, outcome, has_returned=True)
     goto = (*kept, *job.node.targets, *chosen)
     return Done(job.path, (TaskRouted(job.run.scope, job.path, goto),))
 
@@ -228,16 +303,30 @@ def _steered(job: Job, steering: ParentCommand) -> Done:
     return Done(job.path, (record,), steering)
 
 
-def add_notes(run: Run, context: TaskContext[Run], error: BaseException) -> None:
-    """Say on a user's exception where it happened, what is safe, and how to go on."""
+def add_notes(
+    run: Run, context: TaskContext[Run], error: BaseException, *, has_returned: bool = False
+) -> None:
+    """Say on a user's exception where it happened, what is safe, and how to go on.
+
+    Args:
+        run: The run.
+        context: The task.
+        error: The exception.
+        has_returned: Whether the task's body returned, so that only its routers are to be asked again.
+    """
     if any(note.startswith("During task with name") for note in getattr(error, "__notes__", ())):
         return
     error.add_note(f"During task with name '{context.name}' and id '{context.id}'")
     if run.recorder.writer is not None:
         tries = f", attempt {context.attempt}" if context.attempt > 1 else ""
+        safe, again = (
+            ("what its body returned is recorded", "asks its routers again")
+            if has_returned
+            else ("it has no outcome yet; what it called by @task is kept", "runs this task again")
+        )
         error.add_note(
-            f"in step {context.step} of thread {run.thread!r}{tries}: nothing of this task was recorded, outcomes of "
-            "the step's other tasks are kept; after mending the cause, invoke(None, config) runs this task again"
+            f"in step {context.step} of thread {run.thread!r}{tries}: {safe}, and so are outcomes of the step's other "
+            f"tasks; after mending the cause, invoke(None, config) {again}"
         )
 
 
@@ -255,8 +344,18 @@ def failure_of(error: BaseException) -> Failure:
 
 def perform(job: Job) -> Done:
     """Perform a node's task in this thread."""
-    done: Done = contextvars.copy_context().run(carry_out, attempts(job), job.context)
+    surroundings = contextvars.copy_context()
+    node = job.node
+    if node.is_plain and not node.branches and job.returned is None:
+        return surroundings.run(attempted_plainly, job)
+    done: Done = surroundings.run(carry_out, attempts(job), job.context)
     return done
+
+
+def _join(context: TaskContext[Run]) -> None:
+    """Wait for the tasks that a body called."""
+    for child in context.children:
+        child.wait()
 
 
 def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
@@ -278,8 +377,7 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
         elif wish.__class__ is Sleep:
             time.sleep(wish.seconds)
         else:
-            for child in wish.children:
-                child.wait()
+            _join(context)
 
 
 def call(callee: Callee, argument: Any, context: TaskContext[Run]) -> Any:
@@ -338,6 +436,23 @@ async def acall(callee: Callee, argument: Any, context: TaskContext[Run]) -> Any
         return await callee.function(*arguments, **injected)
     if callee.is_runnable and hasattr(callee.function, "ainvoke"):
         return await callee.function.ainvoke(argument, context.config)
-    result = await asyncio.to_thread(call, callee, argument, context)
+    result = await _in_thread(call, callee, argument, context)
     # A lambda that returns a coroutine cannot be told from other functions before it is called.
     return await result if asyncio.iscoroutine(result) else result
+
+
+async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call synchronous code in a thread.
+
+    A thread cannot be stopped. What it does belongs to the run, so a run that is cancelled waits until it has ended
+    before it gives the thread's claim back: else the next run could do the same at the same time.
+    """
+    run_here = contextvars.copy_context().run
+    work = asyncio.get_running_loop().run_in_executor(None, functools.partial(run_here, function, *arguments))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # Looked at, so that it is not reported as forgotten.
+        raise

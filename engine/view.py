@@ -10,21 +10,21 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..replay.fold import apply_writes
-from ..replay.identity import checkpoint_id, child_scope, task_id
+from ..replay.identity import LEVEL_SEPARATOR, checkpoint_id, task_id
 from ..replay.plan import unfinished
-from ..replay.questions import open_questions
+from ..replay.questions import open_questions, runs_in
 from ..replay.state import FINISHED
 from .control import PregelTask, StateSnapshot
-from .errors import InvalidUpdateError
 from .interrupt import shown
 
 if TYPE_CHECKING:
     from ..replay.state import GraphState, Outcome, ThreadState
-    from ..wal.record import Path, Question
+    from ..wal.record import Path, Question, Write
     from .control import Interrupt
     from .program import Program
 
@@ -62,7 +62,8 @@ def snapshot(
     """
     tasks = tuple(_task(program, thread, scope, graph, path, live=live) for path in graph.paths())
     if state is not None:
-        tasks = tuple(_with_nested(task, state, scope, live=live) for task in tasks)
+        places = zip(tasks, graph.paths(), strict=True)
+        tasks = tuple(_with_nested(task, state, scope, path, live=live) for task, path in places)
     interrupts: dict[str, Interrupt] = {}
     for task in tasks:
         for asked in task.interrupts:
@@ -83,20 +84,17 @@ def snapshot(
 def _values(program: Program, graph: GraphState, *, live: bool) -> Any:
     values = graph.values
     if live:
+        written: dict[str, list[tuple[str, Write]]] = {}
         for path in sorted(graph.paths(), key=lambda p: (isinstance(p[0], int), p[0])):
             outcome = graph.outcomes.get(path)
-            if outcome is None or outcome.status != FINISHED or not outcome.writes:
-                continue
-            name = graph.node_of(path)
-            try:
-                values = apply_writes(
-                    program.blueprint,
-                    values,
-                    [(name, write) for write in outcome.writes if write[0][:2] != "__"],
-                    bump=False,
-                )
-            except InvalidUpdateError:
-                continue
+            if outcome is not None and outcome.status == FINISHED:
+                for write in outcome.writes:
+                    if write[0][:2] != "__" or program.root:
+                        written.setdefault(write[0], []).append((graph.node_of(path), write))
+        for writes in written.values():
+            # If the step cannot be closed over these writes, the channel is shown as it was before.
+            with suppress(Exception):
+                values = apply_writes(program.blueprint, values, writes, bump=False)
     if program.is_entrypoint:
         return values.get("__end__")
     read = program.reader.values(values)
@@ -123,14 +121,9 @@ def _task(
     )
 
 
-def _with_nested(task: PregelTask, state: ThreadState, scope: str, *, live: bool) -> PregelTask:
+def _with_nested(task: PregelTask, state: ThreadState, scope: str, path: Path, *, live: bool) -> PregelTask:
     """Add the questions of the subgraphs that a task runs, and where their state is."""
-    own = child_scope(scope, f"{task.name}:{task.id}")
-    within = [
-        name
-        for name in (*state.scopes, *state.unread)
-        if name == own or name.startswith((f"{own}|", f"{own}:"))
-    ]
+    within = [name for name in (*state.scopes, *state.unread) if runs_in(state, name, scope, path)]
     if not within:
         return task
     if live:
@@ -142,7 +135,8 @@ def _with_nested(task: PregelTask, state: ThreadState, scope: str, *, live: bool
         ]
     known = {item.id for item in task.interrupts}
     more = tuple(item for item in shown(asked) if item.id not in known)
-    return task._replace(interrupts=task.interrupts + more, state={"configurable": {"checkpoint_ns": own}})
+    first = min(within, key=lambda name: (name.count(LEVEL_SEPARATOR), len(name)))
+    return task._replace(interrupts=task.interrupts + more, state={"configurable": {"checkpoint_ns": first}})
 
 
 def _result(program: Program, outcome: Outcome | None) -> Any:

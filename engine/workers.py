@@ -1,14 +1,16 @@
 """Threads that run tasks: a small pool whose waiting callers help themselves.
 
-    submit(work) ──► queue ──► worker threads, started when needed, at most ``limit``
+    submit(work) ──► queue ──► worker threads, started when needed
                        └─────► whoever waits for a piece of work that nobody took yet runs it itself
 
 Helping oneself keeps a task that is awaited at once in the thread that awaits it, which saves two hand-overs, and it
-is why a pool of one worker does not deadlock when a task waits for its own children (LangGraph rule T-10).
+is why a limit of one does not deadlock when a task waits for its own children (LangGraph rule T-10): who runs a piece
+of work and waits for another has nothing else to do, so the other is run in its place.
 
 Invariants:
 1. A piece of work is run once, by whoever takes it.
-2. ``close`` returns when no worker runs anything.
+2. No more than ``limit`` threads run work at once, those that help themselves included.
+3. ``close`` returns when no worker runs anything.
 
 It must not know what the work is.
 """
@@ -33,31 +35,37 @@ DEFAULT_LIMIT = min(32, (os.cpu_count() or 1) + 4)
 class Work(Generic[T]):
     """One piece of work, taken once."""
 
-    __slots__ = ("_call", "_taken", "future")
+    __slots__ = ("_call", "_pool", "_taken", "future")
 
-    def __init__(self, call: Callable[[], T]) -> None:
+    def __init__(self, call: Callable[[], T], pool: Pool) -> None:
         self._call = call
+        self._pool = pool
         self._taken = threading.Lock()
         self.future: Future[T] = Future()
 
     def run_if_free(self) -> bool:
-        """Run the work here unless somebody took it; return whether it was run."""
-        if not self._taken.acquire(blocking=False):
-            return False
+        """Run the work here unless somebody took it or the pool is at its limit; return whether it was run."""
+        return self._pool.help(self)
+
+    def take(self) -> bool:
+        """Take the work; return whether it was still free."""
+        return self._taken.acquire(blocking=False)
+
+    def run(self) -> None:
+        """Run the work, which the caller has taken."""
         try:
             result = self._call()
         except BaseException as error:
             self.future.set_exception(error)
         else:
             self.future.set_result(result)
-        return True
 
 
 class Pool:
     """Runs work in threads.
 
     Args:
-        limit: How many pieces may run at once in the pool's threads; None for a default by processors.
+        limit: How many pieces may run at once; None for a default by processors.
         name: What the threads are called.
     """
 
@@ -67,12 +75,13 @@ class Pool:
         self._queue: deque[Work[object]] = deque()
         self._condition = threading.Condition()
         self._threads: list[threading.Thread] = []
+        self._running: set[int] = set()
         self._idle = 0
         self._closed = False
 
     def submit(self, call: Callable[[], T]) -> Work[T]:
         """Queue a call; a worker takes it as soon as one is free."""
-        work: Work[T] = Work(call)
+        work: Work[T] = Work(call, self)
         with self._condition:
             self._queue.append(work)  # type: ignore[arg-type]  # the queue holds work of any result
             if self._idle:
@@ -82,6 +91,22 @@ class Pool:
                 self._threads.append(thread)
                 thread.start()
         return work
+
+    def help(self, work: Work[T]) -> bool:
+        """Run a piece of work in this thread, if that is allowed; return whether it was run."""
+        me = threading.get_ident()
+        if me in self._running:
+            if not work.take():
+                return False
+            work.run()
+            return True
+        with self._condition:
+            if len(self._running) >= self._limit or not work.take():
+                return False
+            self._running.add(me)
+        work.run()
+        self._leave(me)
+        return True
 
     def close(self, *, drop: bool = False) -> None:
         """Take no more work, let what runs end, and wait for it.
@@ -98,16 +123,29 @@ class Pool:
             if thread is not threading.current_thread():
                 thread.join()
 
+    def _leave(self, thread: int) -> None:
+        with self._condition:
+            self._running.remove(thread)
+            if self._closed:
+                self._condition.notify_all()
+            elif self._queue:
+                self._condition.notify()
+
     def _work(self) -> None:
+        me = threading.get_ident()
         while True:
             with self._condition:
-                while not self._queue:
-                    if self._closed:
+                while not self._queue or len(self._running) >= self._limit:
+                    if self._closed and not self._queue:
                         return
                     self._idle += 1
                     self._condition.wait()
                     self._idle -= 1
                 work = self._queue.popleft()
-            work.run_if_free()
+                if not work.take():
+                    continue
+                self._running.add(me)
+            work.run()
             # Without this the last result would live on in an idle thread's frame.
             del work
+            self._leave(me)

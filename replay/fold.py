@@ -48,14 +48,17 @@ from .state import (
     DUE,
     FAILED,
     FINISHED,
+    GOTO_WRITE,
     NO_INPUT,
+    OPENED,
+    OUTCOMES,
     UNROUTED,
     WAITING,
     GraphState,
     Outcome,
     ThreadState,
     Unread,
-    with_outcomes,
+    with_field,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     Blueprints: TypeAlias = Callable[[str], Blueprint | None]
     """Scope → the blueprint of its graph, or None where it is not known (yet)."""
 
+_EVERY_STEP = (TaskFinished, StepCommitted, StepStarted)
 NOTHING: Outcome = Outcome(DUE)
 EMPTY: Ledger[Outcome] = Ledger()
 
@@ -84,15 +88,21 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
     Raises:
         InvalidUpdateError: A barrier's writes conflict; the message names the tasks.
     """
+    if isinstance(record, _EVERY_STEP):
+        # Three of these come with every step, so they do not go past the other kinds first.
+        blueprint, graph = blueprints(record.scope), state.scopes.get(record.scope)
+        if blueprint is not None and graph is not None:
+            return _fold_step(blueprint, state, graph, seq, record)
     if isinstance(record, ThreadCreated):
         return state._replace(seq=seq, at=record.at)
     if isinstance(record, StateFolded):
-        return thread_from_plain(record.state)._replace(seq=seq)
+        return attach_all(blueprints, thread_from_plain(record.state)._replace(seq=seq))
     scope = record.scope
     blueprint = blueprints(scope)
     if blueprint is None:
         older = state.unread.get(scope)
-        return state._replace(seq=seq, unread={**state.unread, scope: Unread(older, seq, record)})
+        at = record.at if isinstance(record, StepCommitted) else state.at
+        return state._replace(seq=seq, at=at, unread={**state.unread, scope: Unread(older, seq, record)})
     assert scope not in state.unread
     graph = fold_graph(blueprint, state.scopes.get(scope), seq, record)
     scopes = (
@@ -120,6 +130,28 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
             assert_never(record)
 
 
+def _fold_step(
+    blueprint: Blueprint,
+    state: ThreadState,
+    graph: GraphState,
+    seq: int,
+    record: TaskFinished | StepCommitted | StepStarted,
+) -> ThreadState:
+    """Return the state after a record that every step has."""
+    scope, scopes, at = record.scope, state.scopes, state.at
+    if isinstance(record, TaskFinished):
+        graph = _finished(graph, record)
+    elif isinstance(record, StepStarted):
+        graph = with_field(graph, OPENED, True)  # noqa: FBT003 - the field's value
+    else:
+        at = record.at
+        graph = commit(blueprint, graph, seq, at)
+    if len(scopes) == 1:
+        return state.after(seq, {scope: graph}, at)
+    after = state.after(seq, {**scopes, scope: graph}, at)
+    return _without_children(after, scope) if isinstance(record, StepCommitted) else after
+
+
 def attach(blueprints: Blueprints, state: ThreadState, scope: str) -> ThreadState:
     """Fold what was kept unread of ``scope``, now that ``blueprints`` knows its graph."""
     unread = state.unread.get(scope)
@@ -138,6 +170,13 @@ def attach(blueprints: Blueprints, state: ThreadState, scope: str) -> ThreadStat
     return state._replace(scopes={**state.scopes, scope: graph}, unread=left)
 
 
+def attach_all(blueprints: Blueprints, state: ThreadState) -> ThreadState:
+    """Fold what whoever stored the state had to keep unread, and is known here."""
+    for scope in list(state.unread):
+        state = attach(blueprints, state, scope)
+    return state
+
+
 def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record: Record) -> GraphState:
     """Return one graph's state after a record of its scope; ``graph`` is None before its first record."""
     if graph is None:
@@ -148,16 +187,20 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
         case StepCommitted():
             return commit(blueprint, graph, seq, record.at)
         case StepStarted():
-            return graph._replace(opened=True)
+            return with_field(graph, OPENED, True)  # noqa: FBT003 - the field's value
         case TaskRouted(_, path, goto):
             before = graph.outcomes.get(path) or NOTHING
-            return _with(graph, path, before._replace(status=FINISHED, goto=goto, failure=None))
+            writes = tuple(write for write in before.writes if write[0] != GOTO_WRITE)
+            return _with(
+                graph, path, before._replace(status=FINISHED, writes=writes, goto=goto, failure=None)
+            )
         case TaskFailed(_, path, failure, attempts):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, before._replace(status=FAILED, failure=failure, attempts=attempts))
-        case TaskInterrupted(_, path, questions):
+        case TaskInterrupted(_, path, questions, call):
             before = graph.outcomes.get(path) or NOTHING
-            return _with(graph, path, before._replace(status=WAITING, questions=before.questions + questions))
+            asked = before._replace(status=WAITING, questions=before.questions + questions, call=call)
+            return _with(graph, path, asked)
         case TaskAnswered(_, path, answers):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, before._replace(status=DUE, answers=before.answers + answers))
@@ -171,7 +214,9 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             return _edited(blueprint, graph, seq, record)
         case Forked(_, at, origin, how, state):
             begun = graph_from_plain(state)
-            return begun._replace(base=seq, at=at, source=how, parent=origin)
+            # A branch that an input or an edit follows in the same frame is no checkpoint of its own.
+            step = begun.step + 1 if how == "fork" else begun.step
+            return begun._replace(step=step, base=seq, at=at, source=how, parent=origin)
         case ThreadCreated() | StateFolded():
             message = f"a {type(record).__name__} concerns the whole thread, not one graph"
             raise AssertionError(message)
@@ -183,12 +228,14 @@ def commit(blueprint: Blueprint, graph: GraphState, seq: int, at: int) -> GraphS
     """Close the superstep: its outcomes become the values, and what they trigger becomes due."""
     writes: list[tuple[str, Write]] = []
     targets: list[Target] = []
+    found = graph.outcomes.get
     for path in _in_order(graph):
-        outcome = graph.outcomes.get(path)
+        outcome = found(path)
         if outcome is not None:
-            node = graph.node_of(path)
-            writes.extend([(node, write) for write in outcome.writes])
-            targets.extend(outcome.goto)
+            if outcome.writes:
+                node = graph.node_of(path)
+                writes += [(node, write) for write in outcome.writes]
+            targets += outcome.goto
     values = apply_writes(blueprint, graph.values, writes)
     due, sends, joins, deferred = _route(targets, (), (), graph.joins, graph.deferred)
     if not due:
@@ -196,12 +243,12 @@ def commit(blueprint: Blueprint, graph: GraphState, seq: int, at: int) -> GraphS
         values = _finish(blueprint, values)
     return GraphState(
         values, graph.step + 1, seq, at, "loop", graph.base, due, sends, joins, deferred, graph.due or graph.ran,
-        ended=graph.ended, reason=graph.reason, metadata=graph.metadata, caller=graph.caller, run=graph.run,
+        NO_INPUT, False, EMPTY, graph.ended, graph.reason, graph.metadata, graph.caller, graph.run,  # noqa: FBT003
     )  # fmt: skip
 
 
 def apply_writes(
-    blueprint: Blueprint, values: dict[str, Any], writes: Iterable[tuple[str, Write]], *, bump: bool = True
+    blueprint: Blueprint, values: dict[str, Any], writes: Sequence[tuple[str, Write]], *, bump: bool = True
 ) -> dict[str, Any]:
     """Return the values after the writes, given as pairs of the writing node and its write, in order.
 
@@ -215,10 +262,8 @@ def apply_writes(
         InvalidUpdateError: A channel refuses its writes; the message names the nodes that wrote.
     """
     grouped: dict[str, list[Any]] = {}
-    authors: dict[str, list[str]] = {}
-    for node, (written, value) in writes:
+    for _, (written, value) in writes:
         grouped.setdefault(written, []).append(value)
-        authors.setdefault(written, []).append(node)
     if bump:
         for forgetful in blueprint.forgetful:
             grouped.setdefault(forgetful, [])
@@ -228,7 +273,7 @@ def apply_writes(
     for key, group in grouped.items():
         channel = blueprint.channels.get(key)
         if channel is None:
-            names = ", ".join(sorted(set(authors.get(key, ()))))
+            names = ", ".join(sorted(set(_authors(writes, key))))
             message = (
                 f"node {names} wrote to channel {key!r}, which the graph {blueprint.name!r} does not have"
             )
@@ -236,7 +281,7 @@ def apply_writes(
         try:
             value = channel.fold(new.get(key, MISSING), group)
         except InvalidUpdateError as error:
-            error.add_note(f"written by: {', '.join(authors.get(key, ()))}")
+            error.add_note(f"written by: {', '.join(_authors(writes, key))}")
             raise
         if value is MISSING or not channel.tracked:
             new.pop(key, None)
@@ -245,16 +290,29 @@ def apply_writes(
     return new
 
 
+def _authors(writes: Sequence[tuple[str, Write]], channel: str) -> list[str]:
+    return [node for node, (written, _) in writes if written == channel]
+
+
 def _finished(graph: GraphState, record: TaskFinished) -> GraphState:
-    before = graph.outcomes.get(record.path)
-    questions, answers = (before.questions, before.answers) if before else ((), ())
+    before = graph.outcomes.get(record.path) or NOTHING
     status, goto = (UNROUTED, ()) if record.goto is None else (FINISHED, record.goto)
-    outcome = Outcome(status, record.writes, goto, record.call, None, 0, questions, answers, returned=True)
+    outcome = Outcome(
+        status,
+        record.writes,
+        goto,
+        record.call,
+        None,
+        0,
+        before.questions,
+        before.answers,
+        True,  # noqa: FBT003 - returned
+    )
     return _with(graph, record.path, outcome)
 
 
 def _with(graph: GraphState, path: Path, outcome: Outcome) -> GraphState:
-    return with_outcomes(graph, graph.outcomes.put(path, outcome))
+    return with_field(graph, OUTCOMES, graph.outcomes.put(path, outcome))
 
 
 def _due_again(outcomes: Ledger[Outcome]) -> Ledger[Outcome]:
@@ -275,7 +333,7 @@ def _admitted(blueprint: Blueprint, graph: GraphState, seq: int, record: RunStar
     fresh = graph.step < -1
     return graph._replace(
         step=-1 if fresh else graph.step + 1, base=seq, at=record.at, source="input",
-        parent=None if fresh else graph.base, due=(blueprint.entry,), sends=(), input=record.input,
+        parent=None if fresh else _parent(graph), due=(blueprint.entry,), sends=(), input=record.input,
         opened=False, outcomes=EMPTY, ended=None, reason=None, metadata=record.metadata, caller=record.caller,
         run=record.run,
     )  # fmt: skip
@@ -304,10 +362,15 @@ def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdit
         due, joins, deferred = _quiescent(joins, deferred)
     ran = tuple(sorted({edit.as_node for edit in record.edits if edit.as_node}))
     return graph._replace(
-        values=values, step=graph.step + 1, base=seq, at=record.at, source="update",
-        parent=graph.base or None, due=due, sends=sends, joins=joins, deferred=deferred, ran=ran or graph.ran,
+        values=values, step=max(graph.step, -1) + 1, base=seq, at=record.at, source="update",
+        parent=_parent(graph) or None, due=due, sends=sends, joins=joins, deferred=deferred, ran=ran or graph.ran,
         input=NO_INPUT, opened=False, outcomes=EMPTY, ended=None, reason=None,
     )  # fmt: skip
+
+
+def _parent(graph: GraphState) -> int | None:
+    """Return the checkpoint that an input or an edit follows: at a branch, the one that it branches off from."""
+    return graph.parent if graph.source == "branch" else graph.base
 
 
 def _in_order(graph: GraphState) -> Iterable[Path]:

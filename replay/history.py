@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..wal.errors import ThreadNotFound
 from ..wal.record import StateFolded
-from .fold import fold
+from .fold import attach_all, fold
 from .plain import thread_from_plain
 from .state import ThreadState
 
@@ -64,7 +64,7 @@ def checkpoints(
     decoder = log.decoder(registry)
     state = ThreadState()
     if head.horizon and (found := log.snapshot(thread, head.horizon)) is not None:
-        state = thread_from_plain(decoder.value(found[1]))._replace(seq=found[0])
+        state = attach_all(blueprints, thread_from_plain(decoder.value(found[1]))._replace(seq=found[0]))
     last = _seen(state, scope)
     for seq, record in log.read(thread, state.seq, decoder=decoder):
         state = fold(blueprints, state, seq, record)
@@ -94,4 +94,5 @@ def checkpoint_at(
 
 def _seen(state: ThreadState, scope: str) -> Checkpoint | None:
     graph = state.scopes.get(scope)
-    return None if graph is None or not graph.base else Checkpoint(graph, state)
+    # A branch is no checkpoint of its own: the input or the edit in the same frame is.
+    return None if graph is None or not graph.base or graph.source == "branch" else Checkpoint(graph, state)

@@ -13,12 +13,14 @@ Invariants:
 1. A version never changes what it shows, whatever is put to versions that came from it.
 2. A put to the newest version is O(1); a lookup is O(1) for a path that was put once.
 3. Iteration is in the order of first put.
+4. Threads may put to versions of one ledger at once: a loop drafts while its tasks' children are recorded.
 
 It must not know what an outcome is.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from ..wal.record import Path
 
 V = TypeVar("V")
+
+_PUTTING = threading.Lock()
+"""Held while a put looks whether its version is the newest and takes the next number."""
 
 
 class Ledger(Generic[V]):
@@ -44,13 +49,17 @@ class Ledger(Generic[V]):
     def put(self, path: Path, value: V) -> Ledger[V]:
         """Return a ledger that shows ``value`` at ``path`` and is otherwise like this one."""
         new: Ledger[V] = Ledger.__new__(Ledger)
-        if self._seen and self._puts[0] == self._seen:
-            new._shared, new._puts = self._shared, self._puts
-        else:
-            new._shared, new._puts = {key: (0, held, None) for key, held in self.items()}, [self._seen]
-        number = new._puts[0] = self._seen + 1
-        new._seen = number
-        new._shared[path] = (number, value, new._shared.get(path))
+        with _PUTTING:
+            seen, puts = self._seen, self._puts
+            if not seen:
+                shared, puts = {}, [0]
+            elif puts[0] == seen:
+                shared = self._shared
+            else:
+                shared, puts = {key: (0, held, None) for key, held in self.items()}, [seen]
+            number = puts[0] = seen + 1
+            shared[path] = (number, value, shared.get(path))
+        new._shared, new._puts, new._seen = shared, puts, number
         return new
 
     def get(self, path: Path) -> V | None:

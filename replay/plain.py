@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..wal.errors import FormatTooNew
-from ..wal.record import KINDS, NUMBERS, Failure, Question, Reference
+from ..wal.record import Failure, Question, Reference
+from ..wal.wire import FROM_WIRE, TO_WIRE
 from .ledger import Ledger
 from .state import NO_INPUT, GraphState, Outcome, ThreadState, Unread
 
@@ -148,7 +149,9 @@ def _outcome_from_plain(plain: list[Any]) -> Outcome:
 def _unread_to_plain(unread: Unread | None) -> list[Any]:
     held: list[Any] = []
     while unread is not None:
-        held.append([unread.seq, NUMBERS[type(unread.record)], list(unread.record)])
+        # As on the wire, where the tuples of a record are arrays: our own classes are not in any user's registry.
+        number, *fields = TO_WIRE[type(unread.record)](unread.record, [])
+        held.append([unread.seq, number, fields])
         unread = unread.older
     held.reverse()
     return held
@@ -157,6 +160,6 @@ def _unread_to_plain(unread: Unread | None) -> list[Any]:
 def _unread_from_plain(plain: list[Any]) -> Unread:
     unread: Unread | None = None
     for seq, number, fields in plain:
-        unread = Unread(unread, seq, KINDS[number](*fields))
+        unread = Unread(unread, seq, FROM_WIRE[number](*fields))
     assert unread is not None
     return unread

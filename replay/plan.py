@@ -107,4 +107,7 @@ def unfinished(graph: GraphState) -> tuple[str, ...]:
         outcome = graph.outcomes.get(path)
         if outcome is None or outcome.status in {DUE, UNROUTED, FAILED, WAITING}:
             names.append(graph.node_of(path))
+    if not names and graph.opened:
+        # All have ended, yet the step is open: its outcomes conflict, or the process died before it was closed.
+        names = [graph.node_of(path) for path in graph.paths()]
     return tuple(names)

@@ -24,7 +24,7 @@ from ..wal.record import (
     TaskFinished,
     TaskInterrupted,
 )
-from .identity import parent_scope
+from .identity import is_within, parent_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +45,9 @@ def open_questions(state: ThreadState) -> list[Asked]:
     """Return the thread's open questions, those of the outer graphs first."""
     asked: list[Asked] = []
     for scope in sorted({*state.scopes, *state.unread}):
+        if not is_current(state, scope):
+            # A persistent subgraph whose caller has gone on since; nobody waits for its answer.
+            continue
         held: dict[Path, dict[str, Question]] = {}
         graph = state.scopes.get(scope)
         if graph is not None:
@@ -87,6 +90,35 @@ def around(state: ThreadState, scope: str, path: Path) -> Iterator[tuple[str, Pa
             return
         scope, path = parent_scope(scope), caller
         yield scope, path
+
+
+def is_current(state: ThreadState, scope: str) -> bool:
+    """Return whether a scope's run was called in the present step of the graph above it, at every level."""
+    while scope:
+        above = parent_scope(scope)
+        if _base(state, scope) <= _base(state, above):
+            return False
+        scope = above
+    return True
+
+
+def runs_in(state: ThreadState, below: str, scope: str, path: Path) -> bool:
+    """Return whether the task at ``path`` in ``scope`` runs the subgraph ``below``, directly or deeper down."""
+    return is_within(below, scope) and is_current(state, below) and (scope, path) in around(state, below, ())
+
+
+def _base(state: ThreadState, scope: str) -> int:
+    """Return the seq of a scope's newest barrier."""
+    graph = state.scopes.get(scope)
+    if graph is not None:
+        return graph.base
+    unread = state.unread.get(scope)
+    while unread is not None:
+        match unread.record:
+            case RunStarted() | StepCommitted() | Forked() | StateEdited(how="update" | "clear"):
+                return unread.seq
+        unread = unread.older
+    return 0
 
 
 def _caller(state: ThreadState, scope: str) -> Path | None:

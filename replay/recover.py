@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..wal.record import StateFolded
 from .errors import CheckpointNotFound
-from .fold import fold
+from .fold import attach_all, fold
 from .plain import thread_from_plain
 from .state import ThreadState
 
@@ -55,7 +55,10 @@ def recover(
     state, weight = ThreadState(), 0
     if found is not None:
         seq, data = found
-        state, weight = thread_from_plain(decoder.value(data))._replace(seq=seq), len(data)
+        state, weight = (
+            attach_all(blueprints, thread_from_plain(decoder.value(data))._replace(seq=seq)),
+            len(data),
+        )
     return Recovered(fold_from(log, thread, blueprints, decoder, state, upto), weight)
 
 
@@ -78,6 +81,7 @@ def without_snapshot(
                 message, hint="Choose a later checkpoint: wal inspect LOG THREAD lists them."
             )
         state = thread_from_plain(log.decoder(registry).value(found[1]))._replace(seq=found[0])
+        state = attach_all(blueprints, state)
         return fold_from(log, thread, blueprints, log.decoder(registry), state, upto)
     return fold_from(log, thread, blueprints, log.decoder(registry), ThreadState(), upto)
 

@@ -30,6 +30,9 @@ JoinKey: TypeAlias = tuple[tuple[str, ...], str, bool]
 FINISHED, UNROUTED, DUE, WAITING, FAILED = "finished", "unrouted", "due", "waiting", "failed"
 """Statuses of an outcome. UNROUTED: the body returned, its routers have not. DUE: to be run again."""
 
+GOTO_WRITE = "__goto__"
+"""The write under which a body's own targets are kept while its routers have not succeeded; no channel's."""
+
 
 class Outcome(NamedTuple):
     """What one task has come to so far."""
@@ -107,15 +110,17 @@ class GraphState(NamedTuple):
         return [(path, question) for path, outcome in self.outcomes.items() for question in outcome.pending()]
 
 
-_OUTCOMES = GraphState._fields.index("outcomes")
+OUTCOMES, OPENED = GraphState._fields.index("outcomes"), GraphState._fields.index("opened")
+"""Positions of the fields that change within a step."""
 
 
-def with_outcomes(graph: GraphState, outcomes: Ledger[Outcome]) -> GraphState:
-    """Return the state with other outcomes.
+def with_field(graph: GraphState, position: int, value: Any) -> GraphState:
+    """Return the state with another value at a position.
 
-    It is made for every task that ends, and ``_replace``, which looks up twenty names, takes four times as long.
+    Every task that ends and every step that starts make one, and ``_replace``, which looks up each of twenty names,
+    takes five times as long.
     """
-    return GraphState._make((*graph[:_OUTCOMES], outcomes, *graph[_OUTCOMES + 1 :]))
+    return tuple.__new__(GraphState, (*graph[:position], value, *graph[position + 1 :]))
 
 
 class Unread(NamedTuple):
@@ -141,7 +146,7 @@ class ThreadState(NamedTuple):
 
     def after(self, seq: int, scopes: dict[str, GraphState], at: int) -> ThreadState:
         """Return the state after a record that changed a graph; as ``_replace``, for the path every step takes."""
-        return ThreadState(seq, scopes, self.unread, self.run, self.epoch, self.durability, self.graph, at)
+        return tuple.__new__(ThreadState, (seq, scopes, *self[2:7], at))
 
     def root(self) -> GraphState | None:
         """Return the state of the graph that the user runs, or None before its first run."""

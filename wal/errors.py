@@ -132,7 +132,7 @@ class ValueProblem(WalgraphError):
 
 
 class NotSerializable(ValueProblem, TypeError):
-    """A value cannot be written to the log; nothing of its step was recorded."""
+    """A value cannot be written to the log; nothing of that append was recorded."""
 
     code = "WAL-E301"
 

@@ -18,7 +18,8 @@ PATH       The task within its scope and step: ``("fetch",)`` for a node, ``(3,)
            caller's path with the position (int) or the key (str) of the call for a nested ``@task``.
 
 TARGET     Where a finished task sends control: the name of a node; ``("send", node, arg)``; ``("join", members, end,
-           deferred)`` for its arrival at a barrier; ``("defer", node)`` for a node that waits for quiescence.
+           deferred, arrived)`` when ``arrived``, one of the members, reaches a barrier of edges; ``("defer", node)``
+           for a node that waits for quiescence.
 
 CHANGE     New kinds and new trailing fields (with a default) may be added. Nothing is removed or renumbered. A reader
            refuses a kind that it does not know, since skipping one would fold to a wrong state.
@@ -150,6 +151,8 @@ class TaskInterrupted(NamedTuple):
     scope: str
     path: Path
     questions: tuple[Question, ...]
+    call: tuple[str, bytes, str] | None = None
+    """For a nested ``@task``: what was called, as in ``TaskFinished``."""
 
 
 class TaskAnswered(NamedTuple):
@@ -187,7 +190,10 @@ class StateEdited(NamedTuple):
 
 
 class Forked(NamedTuple):
-    """A branch began at an older checkpoint (``origin``, a seq); ``state`` is what it starts from."""
+    """A branch began at an older checkpoint (``origin``, a seq); ``state`` is what it starts from.
+
+    ``how`` is ``fork`` for a checkpoint of its own, or ``branch`` where an input or edit in the same frame makes one.
+    """
 
     scope: str
     at: int

@@ -224,16 +224,19 @@ class TableStore(Store):
             if base is None:
                 return 0
             lsns = [header.lsn for header, _ in walk(txn, row, 0, base + 1) if header.last <= base]
-        for start in range(0, len(lsns), CUT):
-            self._cut(thread, lsns[start : start + CUT], base)
-        return len(lsns)
+        return sum([self._cut(thread, lsns[start : start + CUT], base) for start in range(0, len(lsns), CUT)])
 
-    def _cut(self, thread: str, lsns: Sequence[int], base: int) -> None:
-        """Remove a thread's oldest frames in one transaction; the anchor moves with them."""
+    def _cut(self, thread: str, lsns: Sequence[int], base: int) -> int:
+        """Remove a thread's oldest frames in one transaction, and return how many; the anchor moves with them."""
         with self._tables.write() as txn:
             row = self._row(txn, thread)
             if row is None:
                 raise not_found(thread)
+            # Since they were looked up, another compaction may have cut as far or further, and a writer's newer
+            # snapshot may have taken the place of the one that was to stand for them.
+            lsns = [lsn for lsn in lsns if lsn > row.anchor_lsn]
+            if not lsns or base < row.base or txn.get(SNAPS, pair_key(row.number, base)) is None:
+                return 0
             count = size = 0
             for lsn in lsns:
                 header = peek(read_frame(txn, lsn, thread), lsn)
@@ -252,6 +255,7 @@ class TableStore(Store):
             position = read_position(txn)
             position = position._replace(frames=position.frames - len(lsns), size=position.size - size)
             txn.put(THREADS, POSITION_KEY, pack_position(position))
+            return len(lsns)
 
     # Reading
 
@@ -447,15 +451,17 @@ class TableStore(Store):
         written = []
         for snapshot in snapshots:
             row = rows.get(snapshot.thread)
-            if row is None or not row.horizon <= snapshot.seq <= row.seq or snapshot.seq < row.snapshot_seq:
+            if row is None or not max(row.horizon, row.base) <= snapshot.seq <= row.seq:
                 continue
+            # One that is older than the newest is made by a compaction, which is about to cut there.
             for seq in snapshot_seqs(txn, row.number):
-                if seq != row.base:
+                if seq < snapshot.seq and seq != row.base:
                     txn.delete(SNAPS, pair_key(row.number, seq))
             key = pair_key(row.number, snapshot.seq)
             txn.put(SNAPS, key, pack_snapshot(snapshot.data, row.number, snapshot.seq))
-            since = row.since_bytes if snapshot.seq < row.seq else 0
-            rows[snapshot.thread] = row._replace(snapshot_seq=snapshot.seq, since_bytes=since)
+            if snapshot.seq >= row.snapshot_seq:
+                since = row.since_bytes if snapshot.seq < row.seq else 0
+                rows[snapshot.thread] = row._replace(snapshot_seq=snapshot.seq, since_bytes=since)
             written.append(snapshot)
         return written
 

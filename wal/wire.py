@@ -113,10 +113,11 @@ def _task_failed(record: Any, _values: Values) -> list[Any]:
 
 
 def _task_interrupted(record: Any, values: Values) -> list[Any]:
-    scope, path, questions = record
+    scope, path, questions, call = record
     for question in questions:
         values += (question.value, question.schema)
-    return [8, scope, [*path], [[*question] for question in questions]]
+    array = [8, scope, [*path], [[*question] for question in questions]]
+    return array if call is None else [*array, [*call]]
 
 
 def _task_answered(record: Any, values: Values) -> list[Any]:
@@ -200,8 +201,11 @@ def _read_task_failed(scope: str, path: list[Any], failure: list[Any], attempts:
     return TaskFailed(scope, tuple(path), Failure(kind, text, traceback, tuple(notes)), attempts)
 
 
-def _read_task_interrupted(scope: str, path: list[Any], questions: list[Any]) -> TaskInterrupted:
-    return TaskInterrupted(scope, tuple(path), tuple([Question(*question) for question in questions]))
+def _read_task_interrupted(
+    scope: str, path: list[Any], questions: list[Any], call: Any = None
+) -> TaskInterrupted:
+    asked = tuple([Question(*question) for question in questions])
+    return TaskInterrupted(scope, tuple(path), asked, None if call is None else tuple(call))
 
 
 def _read_task_answered(scope: str, path: list[Any], answers: list[Any]) -> TaskAnswered:

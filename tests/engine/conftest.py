@@ -1,0 +1,61 @@
+"""What the tests of the engine are run with: each way to call a graph, on each kind of log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import Way
+from subgraph_helpers import Ran
+
+from walgraph import Log, MemoryLog
+
+
+@pytest.fixture(params=["sync", "async"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """A way to call graphs."""
+    return Way(request.param)
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
+    """A log of each kind, strict."""
+    kind: str = request.param
+    with (
+        MemoryLog(strict=True) if kind == "memory" else Log.open(tmp_path / "log.wal", strict=True) as opened
+    ):
+        yield opened
+
+
+@pytest.fixture(params=["no log", "memory", "lmdb"])
+def maybe_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log | None]:
+    """A log of each kind, or none."""
+    if request.param == "no log":
+        yield None
+        return
+    kind: str = request.param
+    with (
+        MemoryLog(strict=True) if kind == "memory" else Log.open(tmp_path / "log.wal", strict=True) as opened
+    ):
+        yield opened
+
+
+@pytest.fixture(params=["sync", "async", "exit"])
+def durability(request: pytest.FixtureRequest) -> str:
+    """A mode of durability."""
+    mode: str = request.param
+    return mode
+
+
+@pytest.fixture
+def ran() -> Ran:
+    """What ran, in graphs made of ``subgraph_helpers``."""
+    return Ran()
+
+
+@pytest.fixture(params=["node", "function", "task"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """How a subgraph is run: as a node, called in a node's function, or called in a task."""
+    name: str = request.param
+    return name

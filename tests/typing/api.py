@@ -1,0 +1,153 @@
+"""Type-checked with ``mypy --strict``, never run: the annotations of the public face, used as users use them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, Literal, TypedDict, assert_type
+
+from walgraph import (
+    END,
+    START,
+    Command,
+    CompiledGraph,
+    Interrupt,
+    Log,
+    MemoryLog,
+    RetryPolicy,
+    Runtime,
+    Send,
+    StateGraph,
+    StateSnapshot,
+    ThreadHead,
+    WalgraphError,
+    entrypoint,
+    interrupt,
+    open_log,
+    task,
+)
+
+
+class State(TypedDict):
+    """A state of users."""
+
+    trail: Annotated[list[str], operator.add]
+    left: int
+
+
+class Context(TypedDict):
+    """A context of users."""
+
+    user: str
+
+
+def plain(state: State) -> dict[str, Any]:
+    """Return an update."""
+    return {"left": state["left"] - 1}
+
+
+async def coroutine(state: State, runtime: Runtime[Context]) -> State:
+    """Return a whole state."""
+    return {"trail": [runtime.context["user"]], "left": 0}
+
+
+def steering(state: State) -> Command[Literal["plain"]]:
+    """Return a command."""
+    return Command(update={"left": 0}, goto="plain")
+
+
+def spread(state: State) -> list[Send]:
+    """Return sends."""
+    return [Send("plain", state), Send("plain", {})]
+
+
+def asking(state: State) -> None:
+    """Ask."""
+    assert_type(interrupt("who?"), Any)
+
+
+def builder() -> StateGraph:
+    """Draw; every method that draws returns the builder."""
+    graph = StateGraph(State, Context, input_schema=State, output_schema=State)
+    return (
+        graph.add_node(plain)
+        .add_node(
+            "second", coroutine, defer=True, metadata={"a": 1}, retry_policy=RetryPolicy(max_attempts=2)
+        )
+        .add_node("third", steering, retry_policy=[RetryPolicy(retry_on=(OSError, ValueError))])
+        .add_node("asking", asking, input_schema=State)
+        .add_edge(START, "plain")
+        .add_edge(["plain", "second"], "third")
+        .add_edge("third", END)
+        .add_conditional_edges("plain", spread, ["plain"])
+        .add_conditional_edges("second", lambda _: "yes", {"yes": "plain", True: END})
+        .add_sequence([plain, ("named", plain)])
+        .set_entry_point("plain")
+        .set_finish_point("third")
+    )
+
+
+def called(log: Log) -> None:
+    """Call a graph in each of the synchronous ways."""
+    graph = builder().compile(
+        log, interrupt_before=["plain"], interrupt_after="*", durability="sync", name="g"
+    )
+    assert_type(graph, CompiledGraph)
+    config = {"configurable": {"thread_id": "1"}}
+    assert_type(graph.invoke({"left": 1}, config, durability="exit", if_busy="wait"), Any)
+    assert_type(graph.invoke(Command(resume="yes"), config, stream_mode=["values", "updates"]), Any)
+    assert_type(graph.stream(None, config, stream_mode="custom", subgraphs=True), Iterator[Any])
+    snapshot = graph.get_state(config)
+    assert_type(snapshot, StateSnapshot)
+    assert_type(snapshot.next, tuple[str, ...])
+    assert_type(snapshot.interrupts, tuple[Interrupt, ...])
+    assert_type(graph.get_state_history(config, filter={"source": "loop"}, limit=1), Iterator[StateSnapshot])
+    assert_type(graph.update_state(config, {"left": 1}, as_node="plain"), dict[str, Any])
+
+
+async def awaited(graph: CompiledGraph) -> None:
+    """Call a graph in each of the asynchronous ways."""
+    config = {"configurable": {"thread_id": 1}}
+    assert_type(await graph.ainvoke({}, config, context={"user": "ada"}), Any)
+    assert_type(graph.astream({}, config), AsyncIterator[Any])
+    assert_type(await graph.aget_state(config), StateSnapshot)
+    assert_type(await graph.aupdate_state(config, None), dict[str, Any])
+
+
+@task
+def double(number: int) -> int:
+    """Return twice as much."""
+    return number * 2
+
+
+@task(name="triple", retry_policy=RetryPolicy())
+def triple(number: int) -> int:
+    """Return three times as much."""
+    return number * 3
+
+
+@entrypoint(MemoryLog())
+def workflow(number: int) -> int:
+    """Call tasks and wait for them."""
+    doubled = double(number).result()
+    assert_type(doubled, int)
+    tripled: int = triple(number).result()
+    return doubled + tripled
+
+
+def logs() -> None:
+    """Open logs and look at them."""
+    with Log.open("a.wal", strict=True, fsync="data") as log, open_log("b.wal", create=False) as other:
+        assert_type(log, Log)
+        assert_type(other.head("t"), ThreadHead | None)
+        called(log)
+        log.copy_thread("a", "b")
+    with MemoryLog(strict=True) as memory:
+        called(memory)
+
+
+def errors(error: WalgraphError) -> None:
+    """Read an error as data."""
+    assert_type(error.code, str)
+    assert_type(error.hint, str)
+    assert_type(error.details, dict[str, Any])
