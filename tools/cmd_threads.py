@@ -1,0 +1,61 @@
+"""``wal threads``: the threads of a log, one line each.
+
+It must not read records: the directory of threads says it all.
+"""
+
+from __future__ import annotations
+
+import click
+
+from .heads import head_to_plain, next_of
+from .options import as_json, opened, placed, words
+from .render import Column, Page
+
+STATUSES = ("running", "crashed", "interrupted", "sleeping", "waiting", "failed", "drained", "parked", "done")
+COLUMNS = (
+    Column("thread"),
+    Column("status"),
+    Column("graph"),
+    Column("step", right=True),
+    Column("next"),
+    Column("seq", right=True),
+    Column("records", right=True),
+    Column("bytes", right=True),
+    Column("last write"),
+    Column("due"),
+)
+
+
+@click.command("threads")
+@words("[LOG]")
+@click.option("--status", type=click.Choice(STATUSES), help="Only threads that stand so.")
+@click.option("--prefix", help="Only threads whose id begins so.")
+@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
+@as_json
+def command(
+    words: tuple[str, ...], status: str | None, prefix: str | None, limit: int | None, *, as_json: bool
+) -> None:
+    """List the threads of a log in the order of their creation."""
+    path, _ = placed(words)
+    page = Page(as_json=as_json)
+    with opened(path) as log:
+        heads = log.threads(status=status, prefix=prefix, limit=limit)
+        if as_json:
+            page.emit("threads", threads=[head_to_plain(head) for head in heads])
+            return
+        rows = [
+            (
+                head.thread_id,
+                head.status,
+                head.graph or "-",
+                str(head.step),
+                next_of(head),
+                str(head.seq),
+                str(head.records),
+                page.size(head.bytes),
+                page.moment(head.updated_at),
+                page.moment(head.due_at),
+            )
+            for head in heads
+        ]
+    page.table(COLUMNS, rows)

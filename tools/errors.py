@@ -1,0 +1,24 @@
+"""What can go wrong in the tools themselves.
+
+    WalgraphError
+    ├── RecordNotFound   WAL-E405  you: the thread has no record of that number
+    └── UnknownCode      WAL-E406  you: no error has that code
+
+It must not repeat errors of the layers below; those come through as they are.
+"""
+
+from __future__ import annotations
+
+from ..wal.errors import WalgraphError
+
+
+class RecordNotFound(WalgraphError, LookupError):
+    """The thread has no record of that seq: it is beyond the head, was compacted, or is part of a folded state."""
+
+    code = "WAL-E405"
+
+
+class UnknownCode(WalgraphError, LookupError):
+    """There is no error of that code in this version."""
+
+    code = "WAL-E406"
