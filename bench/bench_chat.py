@@ -1,0 +1,105 @@
+"""Does a step cost more as the state grows? A conversation that grows to 2,000 messages of 300 bytes, one a step.
+
+The last tenth of the steps is compared with the first, within one run; the bytes on the disk with the payload. A
+library that writes its whole state at every step fails both: it writes 600 MB here.
+
+Floors: the same function and reducer in a bare loop, and one raw LMDB full-sync commit per step of the bytes that
+walgraph records.
+"""
+
+from __future__ import annotations
+
+import operator
+import statistics
+import time
+from functools import partial
+from typing import Annotated, Any, TypedDict
+
+from walgraph import END, START, StateGraph, add_messages
+
+MESSAGES = 2000
+ROUNDS = 5
+TEXT = "x" * 300
+TENTH = MESSAGES // 10
+
+
+class State(TypedDict):
+    """A conversation that is appended to."""
+
+    messages: Annotated[list, operator.add]
+
+
+class Merged(TypedDict):
+    """A conversation whose messages are merged by their ids."""
+
+    messages: Annotated[list, add_messages]
+
+
+def speak(state: dict[str, Any]) -> dict[str, Any]:
+    """Say something."""
+    number = len(state["messages"])
+    return {"messages": [{"role": "user", "content": TEXT, "id": str(number)}]}
+
+
+def has_more(state: dict[str, Any]) -> str:
+    """Go on until there are enough messages."""
+    return "speak" if len(state["messages"]) < MESSAGES else END
+
+
+def bare() -> None:
+    """Append in a loop."""
+    state: dict[str, Any] = {"messages": []}
+    while True:
+        update = speak(state)
+        state = {**state, "messages": state["messages"] + update["messages"]}
+        if has_more(state) == END:
+            return
+
+
+def timed(schema: type, mode: str, log: Any) -> Any:
+    """Return a call that runs the conversation and returns when each message was said."""
+    times: list[float] = []
+
+    def speak_at(state: dict[str, Any]) -> dict[str, Any]:
+        times.append(time.perf_counter())
+        return speak(state)
+
+    builder = StateGraph(schema).add_node("speak", speak_at).add_edge(START, "speak")
+    graph = builder.add_conditional_edges("speak", has_more).compile(log)
+    config = {"configurable": {"thread_id": "t"}}
+
+    def call() -> list[float]:
+        graph.invoke({"messages": []}, config, durability=mode)
+        return times
+
+    return call
+
+
+def last_against_first(runs: list[list[float]]) -> float:
+    """Return how much longer the last tenth of the steps took than the first, as a median over runs."""
+    return statistics.median((times[-1] - times[-1 - TENTH]) / (times[TENTH] - times[0]) for times in runs)
+
+
+def test_chat(race: Any, table: Any, tools: Any) -> None:
+    """Run the conversation in each mode, and once with merging by id."""
+    bodies = tools.bodies_of(partial(timed, State, "sync"))
+    results = race(
+        {
+            "bare loop": tools.bare(bare),
+            "LMDB commit": tools.raw_lmdb(bodies),
+            **{mode: tools.logged(partial(timed, State, mode)) for mode in ("sync", "async", "exit")},
+            "add_messages": tools.logged(partial(timed, Merged, "sync")),
+        },
+        ROUNDS,
+        MESSAGES,
+    )
+    loop, commit = (("bare loop", results["bare loop"]), ("LMDB commit", results["LMDB commit"]))
+    payload = MESSAGES * len(TEXT)
+    title = "chat, 2,000 messages of 300 B"
+    for mode, floor in (("sync", commit), ("async", loop), ("exit", loop), ("add_messages", commit)):
+        shown = "sync, add_messages" if mode == "add_messages" else mode
+        table.row(title, shown, results[mode], floor, payload=payload)
+        growth = last_against_first(results[mode].answers)
+        table.figure(title, shown, f"{growth:.2f} ×", tools.at_most(1.3, growth), "last tenth against first")
+        weight = results[mode].bytes_on_disk / payload
+        table.figure(title, shown, f"{weight:.2f} ×", tools.at_most(2.5, weight), "disk against payload")

@@ -1,0 +1,105 @@
+"""How long until a long thread goes on? A thread is killed in its 10,001st step; a fresh process takes it up.
+
+That process opens the log, reads the thread's state, runs the step that was under way, and ends. Its time is counted
+from the end of its imports, so it holds the opening, the making of the graph and the last flush. The floor is a
+fresh process that opens a raw LMDB store of the same bytes and commits one record.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import statistics
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypedDict
+
+import lmdb
+
+from walgraph import END, START, Log, StateGraph
+
+STEPS = 10_000
+ROUNDS = 7
+BUDGET_MS = 60
+CONFIG = {"configurable": {"thread_id": "t"}, "recursion_limit": STEPS * 2}
+
+
+class State(TypedDict):
+    """One number."""
+
+    x: int
+
+
+def graph(log: Any, *, dies: bool) -> Any:
+    """Return a graph that counts until it is one step beyond the limit."""
+
+    def count(state: State) -> dict[str, int]:
+        if dies and state["x"] == STEPS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"x": state["x"] + 1}
+
+    def has_more(state: State) -> str:
+        return "count" if state["x"] <= STEPS else END
+
+    builder = StateGraph(State).add_node("count", count).add_edge(START, "count")
+    return builder.add_conditional_edges("count", has_more).compile(log)
+
+
+def die(path: str) -> None:
+    """Run until the kill."""
+    with Log.open(path) as log:
+        graph(log, dies=True).invoke({"x": 0}, CONFIG, durability="sync")
+
+
+def recover(path: str) -> None:
+    """Take the thread up, and print the seconds that it took."""
+    start = time.perf_counter()
+    with Log.open(path) as log:
+        compiled = graph(log, dies=False)
+        state = compiled.get_state(CONFIG)
+        assert state.values == {"x": STEPS}
+        assert state.next == ("count",)
+        assert compiled.invoke(None, CONFIG, durability="sync") == {"x": STEPS + 1}
+        print(time.perf_counter() - start)
+
+
+def floor(path: str) -> None:
+    """Open the same file with plain py-lmdb, commit one record, and print the seconds that it took."""
+    start = time.perf_counter()
+    with lmdb.open(str(Path(path) / "data.mdb"), subdir=False, map_size=1 << 32, max_dbs=16) as env:
+        database = env.open_db(b"floor")
+        with env.begin(write=True, db=database) as transaction:
+            transaction.put(b"key", b"value")
+        print(time.perf_counter() - start)
+
+
+def test_recover(race: Any, table: Any, tools: Any, place: Path) -> None:
+    """Take up a killed thread of 10,000 steps in a fresh process."""
+    program, killed = Path(__file__), place / "killed"
+    tools.life(program, "die", str(killed), dies=True)
+
+    def child(what: str) -> Any:
+        @contextmanager
+        def contender(copy: Path) -> Any:
+            shutil.copytree(killed, copy)
+            yield lambda: tools.Seconds(tools.life(program, what, str(copy)))
+
+        return contender
+
+    results = race({"recover": child("recover"), "floor": child("floor")}, ROUNDS, 1)
+    took, least = (statistics.median(results[name].samples) * 1000 for name in ("recover", "floor"))
+    title = "thread of 10,000 steps, killed"
+    table.figure(
+        title,
+        "open + state + one step",
+        f"{took:.1f} ms",
+        tools.at_most(BUDGET_MS, took, " ms"),
+        f"open a raw LMDB, one commit {least:.1f} ms",
+    )
+
+
+if __name__ == "__main__":
+    {"die": die, "recover": recover, "floor": floor}[sys.argv[1]](sys.argv[2])
