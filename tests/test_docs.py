@@ -1,0 +1,151 @@
+"""The documentation is true: its code runs, its output is what the code prints, its tables are what the code says.
+
+Parts that follow from the code stand in the pages between two marks, ``<!-- generated: name -->`` and ``<!-- end -->``.
+With ``WALGRAPH_WRITE_DOCS=1`` in the environment they are written anew instead of compared.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from docs_pages import ROOT, agree, alike, pages, prose, run, steps
+
+import walgraph
+from walgraph.engine import errors as engine_errors
+from walgraph.replay import errors as replay_errors
+from walgraph.tools import errors as tool_errors
+from walgraph.wal import errors as wal_errors
+from walgraph.wal import frame, record
+
+PAGES = pages()
+ERRORS = (wal_errors, replay_errors, engine_errors, tool_errors)
+GENERATED = re.compile(r"<!-- generated: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)]*)?\)")
+SENTENCES = re.compile(r"(?<!e\.g)(?<!i\.e)(?<!\d)[.!?] +[A-Z]")
+
+
+def name_of(path: Path) -> str:
+    """Return how a page is called in the list of tests."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    """Every python and console block is run, in order, and what is shown below it is what it printed."""
+    files, work, _ = steps(page.read_text("utf-8"))
+    if not work:
+        return
+    for step, real in zip(work, run(files, work, tmp_path), strict=True):
+        if step.claim is not None:
+            claim = alike(step.claim)
+            assert agree(claim, alike(real)), f"claimed:\n{step.claim}\nprinted:\n{real}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_names_only_make_targets_that_exist(page: Path) -> None:
+    """``make`` commands in the documentation are targets of the Makefile."""
+    text = page.read_text("utf-8")
+    named = {*steps(text)[2], *re.findall(r"`make (\w+)`", text)}
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_links_only_to_files_that_exist(page: Path) -> None:
+    """Relative links lead somewhere."""
+    targets = [match[1] for match in LINK.finditer(prose(page.read_text("utf-8")))]
+    assert [t for t in targets if "://" not in t and not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", [path for path in PAGES if "docs" in path.parts], ids=name_of)
+def test_a_page_of_docs_has_one_sentence_per_line(page: Path) -> None:
+    """A changed sentence is then a changed line, and nothing else is."""
+    lines = prose(GENERATED.sub("", page.read_text("utf-8"))).splitlines()
+    assert [line for line in lines if not line.startswith("|") and SENTENCES.search(line)] == []
+
+
+def docstring(module: ModuleType) -> str:
+    """Return a module's docstring as a text block."""
+    return f"```text\n{inspect.getdoc(module)}\n```\n"
+
+
+def error_table() -> str:
+    """Return the table of all errors with a code: from the classes, and from the trees in their modules' headers."""
+    rows = []
+    for module in ERRORS:
+        for cls in own_errors(module):
+            owner = re.search(rf"\b{cls.__name__}\s+{cls.code}\s+([\w ]+): ", module.__doc__ or "")
+            assert owner is not None, f"{module.__name__} does not say who must act on {cls.__name__}"
+            rows.append((cls.code, cls.__name__, owner[1], (cls.__doc__ or "").splitlines()[0]))
+    lines = [f"| {code} | `{name}` | {owner} | {text} |" for code, name, owner, text in sorted(rows)]
+    return "\n".join(["| code | error | who must act | what happened |", "|---|---|---|---|", *lines, ""])
+
+
+def own_errors(module: ModuleType) -> Iterator[type[walgraph.WalgraphError]]:
+    """Yield a module's own error classes that have a code of their own."""
+    for cls in vars(module).values():
+        is_error = isinstance(cls, type) and issubclass(cls, walgraph.WalgraphError) and "code" in vars(cls)
+        if is_error and cls is not walgraph.WalgraphError and cls.__module__ == module.__name__:
+            yield cls
+
+
+def module_list() -> str:
+    """Return every module with the first line of its header, layer by layer, the lowest first."""
+    lines = []
+    for layer in ("wal", "replay", "engine", "tools"):
+        lines += [f"### {layer}", "", "| module | what it is |", "|---|---|"]
+        for path in sorted((ROOT / layer).glob("*.py")):
+            header = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            if path.name != "__init__.py":
+                lines.append(
+                    f"| `{path.name}` | {header.splitlines()[0].replace('``', '`').replace('|', '/')} |"
+                )
+        lines.append("")
+    return "\n".join(lines)
+
+
+SOURCES = {
+    "modules": module_list,
+    "record": lambda: docstring(record),
+    "frame": lambda: docstring(frame),
+    "errors": error_table,
+}
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "<!-- generated" in p.read_text("utf-8")], ids=name_of)
+def test_a_generated_part_is_what_the_code_says(page: Path) -> None:
+    """The format on disk is described in the docstrings that own it; pages only repeat them."""
+    text = page.read_text("utf-8")
+    fresh = GENERATED.sub(lambda m: f"<!-- generated: {m[1]} -->\n{SOURCES[m[1]]()}<!-- end -->", text)
+    if os.environ.get("WALGRAPH_WRITE_DOCS"):
+        page.write_text(fresh, "utf-8")
+    else:
+        assert text == fresh, "run this test with WALGRAPH_WRITE_DOCS=1 and read what it changed"
+
+
+def test_every_error_code_belongs_to_one_error() -> None:
+    """A code that is looked up leads to one explanation."""
+    codes = [cls.code for module in ERRORS for cls in own_errors(module)]
+    assert len(codes) == len(set(codes))
+
+
+def test_a_claim_with_dots_leaves_lines_out() -> None:
+    """A line of three dots stands for any number of lines, and for nothing else."""
+    assert agree(["a", "...", "c"], ["a", "b", "b", "c"])
+    assert agree(["...", "c"], ["c"])
+    assert not agree(["a", "...", "d"], ["a", "b", "c"])
+
+
+def test_times_and_ids_may_differ_and_nothing_else() -> None:
+    """Loose comparison is loose about what changes from run to run only."""
+    one = "order at 2026-01-02T03:04:05Z took 3.1 ms, 88 B, id 0123456789abcdef in /tmp/a/orders.wal"
+    two = "order at 2027-11-12T13:14:15Z took 12 ms, 4.2 KiB, id fedcba9876543210 in /var/b/orders.wal"
+    assert alike(one) == alike(two)
+    assert alike("3 threads") != alike("4 threads")
