@@ -6,6 +6,8 @@
     committer  group commit, leader and followers             claim        who may write a thread
     compaction what may go, and making the file smaller       verify       every broken invariant, found
 
+``compaction`` and ``verify`` are imported by whoever needs them, since most programs never do.
+
 Reading order: ``record``, ``frame``, ``store``, ``table_store``, ``committer``, ``writer``, ``log``.
 
 Invariants:
@@ -18,7 +20,6 @@ This package must not know what a graph is.
 from __future__ import annotations
 
 from .codec import GLOBAL, Decoder, Encoder, Opaque, Packed, Registry, register_type
-from .compaction import Compaction, compact, shrink
 from .errors import (
     FormatTooNew,
     LogClosed,
@@ -44,12 +45,10 @@ from .frame import Header, Summary
 from .head import ThreadHead
 from .log import Log, MemoryLog, Stored, open_log
 from .store import Durability
-from .verify import Problem, Report, verify
 from .writer import Writer
 
 __all__ = [
     "GLOBAL",
-    "Compaction",
     "Decoder",
     "Durability",
     "Encoder",
@@ -69,10 +68,8 @@ __all__ = [
     "NotSerializable",
     "Opaque",
     "Packed",
-    "Problem",
     "Registry",
     "RemoteDisk",
-    "Report",
     "StaleWriter",
     "Stored",
     "Summary",
@@ -84,9 +81,6 @@ __all__ = [
     "ValueProblem",
     "WalgraphError",
     "Writer",
-    "compact",
     "open_log",
     "register_type",
-    "shrink",
-    "verify",
 ]

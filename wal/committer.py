@@ -8,6 +8,11 @@
 TICKETS   Every append gets a number. A group covers all tickets given out before it was taken, so "is mine durable"
           is one comparison, and the durable log is a prefix of what each thread appended.
 
+COMPANY   Threads that were told together append again together. While one of them is missing, whoever comes waits for
+          it, and the last of the crew to come leads: one group for all, nobody polls, and no lock is held. The first
+          to come waits for a commit's time, again while more come, and then leads without the missing. A writer that
+          had no company in the last group commits at once.
+
 FAILURE   A conflict is one writer's own: it gets ``StaleWriter``, the others of the group are written. Any other
           failure poisons the committer, since nobody knows what reached the disk: all who wait fail, everything
           later raises ``LogFailed``, and opening the log again tells what is durable.
@@ -16,7 +21,8 @@ Invariants:
 1. At most one group is being committed at a time, outside the lock.
 2. A thread has at most one entry in the queue, of one writer; its bodies are in the order of their seqs.
 3. A follower is woken exactly once: when its ticket is durable, when the log fails, or to lead the next group.
-4. The queue is bounded: whoever appends beyond ``bound`` bytes commits, or waits for the group under way.
+4. Whenever somebody waits, a group is being committed, a host's pause is running out, or one was woken to lead.
+5. The queue is bounded: whoever appends beyond ``bound`` bytes commits, or waits for the group under way.
 
 This module must not know what a record is, nor how a group is stored.
 """
@@ -38,12 +44,15 @@ from .store import Committed, Conflict, Durability, Frame, Group, Snapshot, Stor
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Container
     from concurrent.futures import Future
 
 GATHER_TRIES = 50
 GATHER_SECONDS = 0.0002
 """A pause in which tasks of an event loop that were told together append again, and how many while more of them do."""
 _U64 = (1 << 64) - 1
+MAX_PAUSE_SECONDS = 0.0005
+"""How long the first of a crew waits for the others at most, however slow the disk is."""
 QUEUE_GROUPS = 4
 """The queue may hold this many times ``flush_bytes`` before an append has to wait."""
 
@@ -83,10 +92,12 @@ class _Entry:
 class _Waiter:
     """One thread that waits for its ticket."""
 
-    __slots__ = ("signal", "ticket")
+    __slots__ = ("done", "signal", "ticket")
 
     def __init__(self, ticket: int) -> None:
         self.ticket = ticket
+        # Set before the signal, so that whoever is woken by good news goes on without asking for the lock again.
+        self.done = False
         self.signal = threading.Lock()
         self.signal.acquire()
 
@@ -124,8 +135,12 @@ class Committer:
         self._failed_ticket = 0
         self._company = 0
         self._committing = False
-        self._flying: frozenset[str] = frozenset()
+        self._flying: Container[str] = ()
         self._covered = 0
+        # How many threads waited when the last group was done, and how long that took: who is to be waited for.
+        self._crew = 0
+        self._pause = 0.0
+        self._host: _Waiter | None = None
         self._waiters: list[_Waiter] = []
         self._futures: list[Promise] = []
         self.flusher = Flusher(self.commit_queued, self._interval, "walgraph-flusher")
@@ -235,17 +250,21 @@ class Committer:
                 if self.failure is not None:
                     # Whoever waited for the failed group gets its very error; later callers learn that it failed.
                     raise renewed(self.failure, own=ticket <= self._failed_ticket)
-                if self._committing:
+                if self._committing or len(self._waiters) + 1 < self._crew:
                     waiter = _Waiter(ticket)
                     self._waiters.append(waiter)
+                    if not self._committing and self._host is None:
+                        self._host = waiter
                     work = None
                 else:
                     work = self._take()
             if work is None:
                 assert waiter is not None, "somebody who has no work waits"
                 self._wait(waiter)
+                if waiter.done:
+                    return
                 continue
-            self._commit(*work)
+            self._commit(*work, led=1)
 
     def flush_thread(self, thread: str) -> None:
         """Return when what is queued or on its way for one thread is durable; others need not be.
@@ -267,14 +286,35 @@ class Committer:
     def _wait(self, waiter: _Waiter) -> None:
         """Wait to be woken; if Ctrl-C strikes, pass on a wake-up that may have come."""
         try:
-            waiter.signal.acquire()
+            if self._host is not waiter or not self._entertain(waiter):
+                waiter.signal.acquire()
         except BaseException:
             with self._lock:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
-                elif not self._committing:
+                if self._host is waiter:
+                    self._host = None
+                if not self._committing and self._host is None:
                     self._settle()
             raise
+
+    def _entertain(self, host: _Waiter) -> bool:
+        """Wait for the rest of the crew while more of it comes; tell whether the wait is over."""
+        present = 1
+        while not host.signal.acquire(timeout=self._pause):
+            with self._lock:
+                if self._host is not host:
+                    # Somebody leads meanwhile, who will wake this one as well.
+                    return False
+                if len(self._waiters) > present:
+                    present = len(self._waiters)
+                    continue
+                # The others are elsewhere: whoever is here is the crew, and the host leads it.
+                self._host = None
+                self._waiters.remove(host)
+                self._crew = 0
+                return True
+        return True
 
     def flush_soon(self, ticket: int, owner: Owner | None = None) -> Future[None]:
         """Return a future that resolves when the ticket is durable; the flusher sees to it at once."""
@@ -300,13 +340,13 @@ class Committer:
         settle_all([promise], self._durable, self.failure)
 
     def commit_queued(self) -> bool:
-        """Commit what is queued, if anything is and nobody is at it; the flusher's work."""
+        """Commit what is queued, if anything is and nobody is at it or about to be; the flusher's work."""
         if self._company > 1 and self._futures:
             self._gather()
         with self._lock:
             if self._durable >= self._ticket or self.failure is not None:
                 return False
-            if self._committing:
+            if self._committing or self._host is not None:
                 return True
             work = self._take()
         self._commit(*work)
@@ -338,26 +378,29 @@ class Committer:
     def _take(self) -> tuple[int, list[_Entry], Group]:
         """Take the whole queue; called with the lock held."""
         self._committing = True
+        self._host = None
+        queue, snapshots = self._queue, self._snapshots
         # A writer that lost its thread may have appended again before it was told: that is never written.
-        entries = [entry for entry in self._queue.values() if not entry.owner.lost]
-        group = Group(
-            tuple([entry.frame((next(self._ids) & _U64).to_bytes(8)) for entry in entries]),
-            tuple(self._snapshots.values()),
-            tuple(self._blobs.values()),
-        )
-        self._flying = frozenset([*self._queue, *self._snapshots])
-        self._covered = self._ticket
+        entries = [entry for entry in queue.values() if not entry.owner.lost]
+        frames = tuple([entry.frame((next(self._ids) & _U64).to_bytes(8)) for entry in entries])
+        self._flying = queue
         self._queue = {}
+        self._bytes = 0
+        self._covered = self._ticket
+        if not snapshots and not self._blobs:
+            return self._covered, entries, Group(frames)
+        group = Group(frames, tuple(snapshots.values()), tuple(self._blobs.values()))
+        self._flying = {*queue, *snapshots}
         self._snapshots = {}
         self._blobs = {}
-        self._bytes = 0
-        return self._ticket, entries, group
+        return self._covered, entries, group
 
-    def _commit(self, covered: int, entries: list[_Entry], group: Group) -> None:
-        """Commit a group outside the lock, then tell everybody whom it concerns."""
+    def _commit(self, covered: int, entries: list[_Entry], group: Group, *, led: int = 0) -> None:
+        """Commit a group outside the lock, then tell everybody whom it concerns; ``led``: its leader waits, too."""
         failure: WalgraphError | None = None
         verdicts: list[Verdict] = []
         interrupt: BaseException | None = None
+        began = time.perf_counter()
         try:
             verdicts, interrupt = self._store_group(group)
         except WalgraphError as error:
@@ -368,7 +411,9 @@ class Committer:
             failure.details["in_doubt"] = {frame.thread: frame.id.hex() for frame in group.frames}
         with self._lock:
             self._committing = False
-            self._flying = frozenset()
+            self._flying = ()
+            self._pause = min(time.perf_counter() - began, MAX_PAUSE_SECONDS)
+            self._crew = len(self._waiters) + led
             if failure is None:
                 self.groups += 1
                 self._durable = covered
@@ -413,7 +458,8 @@ class Committer:
             led = False
             for waiter in waiting:
                 if waiter.ticket <= self._durable or self.failure is not None or not led:
-                    led = led or waiter.ticket > self._durable
+                    waiter.done = waiter.ticket <= self._durable
+                    led = led or not waiter.done
                     waiter.signal.release()
                 else:
                     self._waiters.append(waiter)

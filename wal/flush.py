@@ -18,7 +18,8 @@ The flusher is one daemon thread per log. It is started by the first append that
 ``interval`` seconds while there is work, and sleeps without a time-out after a while without any.
 
 Invariants:
-1. What was appended is committed at most ``interval`` later, plus the time that the commit itself takes.
+1. What was appended is committed at most ``interval`` later, plus the time that the commit itself takes, and the
+   pause of a crew that gathers for it (``wal.committer``).
 2. The flusher never dies of a failed commit: the committer keeps the failure for those who wait.
 
 This module must not know what is committed.

@@ -20,8 +20,8 @@ from simulation.lives import CONFIG, Make, Story, a_function, a_graph, live_thro
 from walgraph import Log
 from walgraph.engine import recorder
 from walgraph.replay.recover import recover, without_snapshot
-from walgraph.wal.verify import verify
 from walgraph.wal.codec import GLOBAL
+from walgraph.wal.verify import verify
 
 MODES = ("sync", "async", "exit")
 

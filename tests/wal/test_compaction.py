@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import pytest
 from wal_helpers import a_step, end, heard, start, tell, write_steps
 
-from walgraph.wal import Encoder, Log, LogInUse, MemoryLog, Summary, ThreadNotFound, compact, shrink, verify
+from walgraph.wal import Encoder, Log, LogInUse, MemoryLog, Summary, ThreadNotFound
+from walgraph.wal.compaction import compact, shrink
 from walgraph.wal.record import RunStarted
+from walgraph.wal.verify import verify
 
 
 @pytest.fixture(params=["memory", "lmdb"])

@@ -8,8 +8,8 @@ import pytest
 from wal_helpers import created, write_steps
 
 from walgraph.wal import Encoder, Log, MemoryLog, Summary
-from walgraph.wal.verify import verify
 from walgraph.wal.table_store import TableStore
+from walgraph.wal.verify import verify
 
 
 def a_log(kind: str, path: Path) -> Log:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from wal_helpers import a_step, created, write_steps
 
-from walgraph.wal import Log, LogFailed, LogFull, MemoryLog, StaleWriter, Summary, verify
+from walgraph.wal import Log, LogFailed, LogFull, MemoryLog, StaleWriter, Summary
 from walgraph.wal.store import Group, Verdict
+from walgraph.wal.verify import verify
 
 
 def fail_commits(log: Log, error: BaseException, *, after: bool = False) -> None:

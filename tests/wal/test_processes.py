@@ -9,7 +9,8 @@ import time
 import pytest
 from wal_helpers import a_step, created, end, heard, start, tell, write_steps
 
-from walgraph.wal import Log, LogClosed, MemoryLog, Summary, ThreadBusy, verify
+from walgraph.wal import Log, LogClosed, MemoryLog, Summary, ThreadBusy
+from walgraph.wal.verify import verify
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and byte-range locks are POSIX")
 

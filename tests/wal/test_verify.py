@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from wal_helpers import a_step, write_steps
 
-from walgraph.wal import Encoder, Log, MemoryLog, Summary, verify
+from walgraph.wal import Encoder, Log, MemoryLog, Summary
 from walgraph.wal.keyspace import POSITION_KEY, chunk_key, number_key, pack_position, pair_key
 from walgraph.wal.tables import BLOBS, LOG, SNAPS, THREADS
+from walgraph.wal.verify import verify
 
 
 @pytest.fixture(params=["memory", "lmdb"])
