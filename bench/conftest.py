@@ -19,6 +19,7 @@ A contender must not share anything with another one.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import platform
 import shutil
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -294,6 +296,31 @@ class Tools:
                         with env.begin(write=True, db=database) as transaction:
                             for number, body in enumerate(bodies[first : first + group], first):
                                 transaction.put(number.to_bytes(8), body, append=True)
+
+                yield commits
+
+        return contender
+
+    @staticmethod
+    def raw_lmdb_from(workers: int, bodies: Sequence[bytes]) -> Contender:
+        """Return a contender that writes these bytes from several threads, each with a full-sync commit of its own."""
+
+        @contextmanager
+        def contender(place: Path) -> Iterator[Call]:
+            place.mkdir()
+            with lmdb.open(str(place / "data.mdb"), subdir=False, map_size=1 << 32, max_dbs=1) as env:
+                database = env.open_db(b"log")
+                numbers = itertools.count()
+
+                def commit(body: bytes) -> None:
+                    with env.begin(write=True, db=database) as transaction:
+                        # The writer's lock is held, so numbers go up with the transactions.
+                        transaction.put(next(numbers).to_bytes(8), body, append=True)
+
+                def commits() -> None:
+                    with ThreadPoolExecutor(workers) as pool:
+                        for _ in pool.map(commit, bodies):
+                            pass
 
                 yield commits
 

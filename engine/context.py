@@ -44,7 +44,6 @@ class ExecutionInfo:
     thread_id: str | None = None
     run_id: str | None = None
     node_attempt: int = 1
-    node_first_attempt_time: float | None = None
 
 
 class RunControl:

@@ -112,11 +112,6 @@ class Recorder:
         self._queue: list[Batch] = []
         self._encoder = Encoder() if self.durability == "exit" else None
 
-    @property
-    def waits(self) -> bool:
-        """Whether an append has to be waited for, so that a coroutine must not do it in place."""
-        return self.durability == "sync"
-
     def now(self) -> int:
         """Return the time in nanoseconds, never earlier than the thread's last barrier."""
         return max(time.time_ns(), self.state.at)

@@ -118,7 +118,6 @@ class Audit:
     def __init__(self, log: Log, graph: CompiledGraph | None) -> None:
         self.log = log
         self.lens = Lens(log, graph)
-        self.compared = 0
         self.anchors = 0
         self.unknown: set[str] = set()
         self.changed: set[str] = set()
@@ -137,7 +136,6 @@ class Audit:
             return error.message
         if not self.lens.is_exact(folded) or folded.unread:
             self.unknown.add(thread)
-        self.compared += 1
         wrong = snapshot_difference(recorded, folded)
         if wrong is None:
             return None

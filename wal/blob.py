@@ -27,9 +27,6 @@ SPILL_BYTES = 32 * 1024
 CHUNK_BYTES = 16 * 4096 - 16
 """The size in which a store cuts a blob: 16 pages less LMDB's header."""
 
-DIGEST_BYTES = 16
-"""The length of a digest."""
-
 
 class Blob(NamedTuple):
     """One large value: its digest and its bytes."""

@@ -226,11 +226,6 @@ class Committer:
         if ticket and self.failure is None:
             self.flush(ticket)
 
-    def expel(self, owner: Owner, failure: StaleWriter) -> None:
-        """Refuse all that an owner appends from now on; what it has queued is still written."""
-        with self._lock:
-            owner.failure = failure
-
     # Waiting
 
     def flush(self, ticket: int | None = None) -> None:
