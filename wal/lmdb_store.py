@@ -16,6 +16,7 @@ This module must not know what the tables mean to the log.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,12 +31,14 @@ from .table_store import TableStore
 from .tables import LOG, TABLE_NAMES, Tables
 
 _FULL = (lmdb.MapFullError, lmdb.DiskError)
+NO_ROOM = 64 * 1024
+"""A disk with fewer free bytes than this counts as full when a write fails."""
 _DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.BadChecksumError, lmdb.InvalidError)
 
 
 def translate(error: Exception, path: str) -> WalgraphError:
     """Return our error for one of LMDB or of the operating system."""
-    if isinstance(error, _FULL):
+    if isinstance(error, _FULL) or (isinstance(error, lmdb.Error) and _has_no_room(path)):
         limit = "map" if isinstance(error, lmdb.MapFullError) else "disk"
         message = (
             f"The {limit} of the log at {path} is full ({error}). Everything recorded before is still there."
@@ -57,6 +60,15 @@ def translate(error: Exception, path: str) -> WalgraphError:
     return LogFailed(
         message, hint="Close this log and open it again; its head tells what is durable.", path=path
     )
+
+
+def _has_no_room(path: str) -> bool:
+    """Return whether the disk is full: of a write that found room for a part only, LMDB says "Input/output error"."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < NO_ROOM
 
 
 class LmdbTransaction:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from .blob import Blob
 from .codec import GLOBAL, Decoder, Encoder, Registry
 from .core import Core
-from .errors import LogClosed, WalgraphError
+from .errors import LogClosed, LogFailed, LogFull, WalgraphError
 from .frame import Summary
 from .head import ThreadHead
+from .promise import renewed
 from .record import Record, RunResumed, RunStarted, StateFolded
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Writer:
         self._encode = Encoder().records
         self._lock = threading.RLock()
         self._released = False
+        self._knows_why = False
         self._retry = core.claims.retry_lock if core.claims.is_unlocked(thread_id) else None
         core.writers.add(self)
 
@@ -131,7 +133,12 @@ class Writer:
                     blobs += self._named(record)
             if self._retry is not None:
                 self._retry(self.thread_id)
-            self._committer.append(self, body, blobs, (after, last, len(records)), summary, awaited=awaited)
+            try:
+                self._committer.append(
+                    self, body, blobs, (after, last, len(records)), summary, awaited=awaited
+                )
+            except LogFailed as error:
+                raise self._told(error) from None
             self.seq = last
             self.records_since_snapshot += len(records)
             self.bytes_since_snapshot += len(body) + (sum([len(blob.data) for blob in blobs]) if blobs else 0)
@@ -149,9 +156,22 @@ class Writer:
         """
         # The ticket is compared first: a writer whose commit failed must hear of that, not that it is closed.
         if self.ticket:
-            self._committer.flush(self.ticket)
+            try:
+                self._committer.flush(self.ticket)
+            except LogFull:
+                self._knows_why = True
+                raise
+            except LogFailed as error:
+                raise self._told(error) from None
         if self.failure is not None:
             raise self.failure
+
+    def _told(self, error: LogFailed) -> WalgraphError:
+        """Return what a writer hears of a commit that failed behind its back: at first why, if room was lacking."""
+        if self._knows_why or not self.ticket or not isinstance(error.__cause__, LogFull):
+            return error
+        self._knows_why = True
+        return renewed(error.__cause__, own=True)
 
     def flush_soon(self) -> Future[None]:
         """Return a future that resolves when everything appended so far is durable; nobody blocks."""
