@@ -300,20 +300,19 @@ class StateGraph:
             nodes[key] = Node(
                 key, spec.callee, reader, retry=spec.retry, deferred=spec.defer, metadata=spec.metadata
             )
+        ends: dict[str, list[str]] = {key: [] for key in nodes}
+        joins: dict[str, list[tuple[tuple[str, ...], str]]] = {key: [] for key in nodes}
+        for start, end in sorted(self.edges):
+            ends[start].append(end)
+        for members, end in sorted(self.waiting_edges):
+            for member in members:
+                joins[member].append((members, end))
         for key, node in nodes.items():
-            node.targets = self._targets(key)
+            node.targets = self._targets(key, ends[key], joins[key])
             for branch, drawn in self.branches.get(key, {}).items():
                 schema = self.schemas[drawn.schema or self.state_schema]
                 node.branches.append(Branch(branch, drawn.path, drawn.ends, reader_of(channels, schema)))
-        drawn_nodes = {
-            key: {
-                "to": sorted(end for start, end in self.edges if start == key),
-                "joins": sorted(end for names, end in self.waiting_edges if key in names),
-                "routers": sorted(self.branches.get(key, {})),
-                "deferred": node.deferred,
-            }
-            for key, node in nodes.items()
-        }
+        drawn_nodes = {key: self._drawn(node, ends[key], joins[key]) for key, node in nodes.items()}
         blueprint = Blueprint(name, START, channels, drawn_nodes)
         output, given = self.schemas[self.output_schema], self.schemas[self.input_schema]
         return Program(
@@ -326,12 +325,24 @@ class StateGraph:
             given.channels,
         )
 
-    def _targets(self, key: str) -> tuple[Target, ...]:
+    def _drawn(self, node: Node, ends: list[str], joins: list[tuple[tuple[str, ...], str]]) -> dict[str, Any]:
+        """Return what a log keeps of a node; what is empty is left out, since a graph may have thousands."""
+        drawn = {
+            "to": ends,
+            "joins": [end for _, end in joins],
+            "routers": sorted(self.branches.get(node.name, {})),
+            "deferred": node.deferred,
+        }
+        return {part: value for part, value in drawn.items() if value}
+
+    def _targets(
+        self, key: str, ends: list[str], joins: list[tuple[tuple[str, ...], str]]
+    ) -> tuple[Target, ...]:
         """Return where a node's plain edges lead, in a fixed order."""
-        ends = sorted(end for start, end in self.edges if start == key and end != END)
-        targets: list[Target] = [("defer", end) if self.nodes[end].defer else end for end in ends]
-        for members, end in sorted(self.waiting_edges):
-            if key in members and end != END:
+        plain = [end for end in ends if end != END]
+        targets: list[Target] = [("defer", end) if self.nodes[end].defer else end for end in plain]
+        for members, end in joins:
+            if end != END:
                 targets.append(("join", list(members), end, self.nodes[end].defer, key))
         return tuple(targets)
 

@@ -272,7 +272,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
         }
         whole = Reader(channels, ("__end__",))
         node = Node(name, Callee(function), whole, retry=self.retry)
-        drawn = {name: {"to": [], "joins": [], "routers": [], "deferred": False}}
+        drawn: dict[str, Any] = {name: {}}
         hints = inspect.get_annotations(function).values()
         classes = {cls for hint in hints if isinstance(hint, type) for cls in classes_in(hint)}
         program = Program(Blueprint(name, name, channels, drawn), {name: node}, {}, whole, whole, classes)

@@ -173,8 +173,12 @@ class Encoder:
     def __init__(self) -> None:
         self._idle: list[_Writing] = []
 
-    def value(self, value: Any) -> Packed:
+    def value(self, value: Any, *, whole: bool = False) -> Packed:
         """Encode one value.
+
+        Args:
+            value: The value.
+            whole: Whether its large parts stay inline, because the caller keeps all of it out of line.
 
         Raises:
             NotSerializable: The value, or a part of it, would not come back the same.
@@ -182,8 +186,9 @@ class Encoder:
         writing = self._take()
         try:
             data: bytes = writing.packer.pack(value)
-            if (type(value) not in ATOMS and writing.check([value])) or len(data) > SPILL_BYTES:
-                return self._outlined(writing, len(data), lambda outline: outline.part(value), 0)
+            size = 0 if whole else len(data)
+            if (type(value) not in ATOMS and writing.check([value])) or size > SPILL_BYTES:
+                return self._outlined(writing, size, lambda outline: outline.part(value), 0)
         except Exception as error:
             self._explain(error, [("the value", None, value)])
             raise

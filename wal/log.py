@@ -194,17 +194,15 @@ class Log:
     def put_shared(self, value: Any) -> Reference:
         """Encode a value once for many records; it travels with the next commit, and is stored once."""
         core = self._live(write=True)
-        packed = Encoder().value(value)
+        packed = Encoder().value(value, whole=True)
         blob = Blob(digest(packed.data), packed.data)
-        blobs = (blob, *packed.blobs)
         with self._lock:
             known = blob.digest in self._shared
-            self._shared[blob.digest] = blobs
+            self._shared[blob.digest] = (blob,)
             if len(self._shared) > _SHARED_KEPT:
                 self._shared.popitem(last=False)
         if not known:
-            for part in blobs:
-                core.committer.put_blob(part)
+            core.committer.put_blob(blob)
         return Reference(blob.digest, len(blob.data))
 
     def delete_thread(self, thread_id: ThreadId) -> None:

@@ -59,7 +59,7 @@ def test_without_apply_nothing_changes(log: Log) -> None:
     assert before == [list(log.read("t")), log.store.digests(), log.store.position()]
     done = compact(log, {"t": 30})
     assert planned._replace(applied=True) == done
-    assert (done.frames, done.blobs) == (8, 2)
+    assert (done.frames, done.blobs) == (8, 1)
 
 
 def test_nothing_is_cut_without_a_snapshot(log: Log) -> None:
@@ -75,15 +75,16 @@ def test_nothing_is_cut_without_a_snapshot(log: Log) -> None:
 def test_only_blobs_that_nobody_names_are_swept(log: Log) -> None:
     """Named by a record, by a snapshot, or through another blob: all of it stays."""
     nested = {"parts": ["a" * 40_000, "b" * 40_000], "more": list(range(20_000))}
-    reference = log.put_shared(nested)
+    reference = log.put_shared("z" * 50_000)
     with log.writer("keep") as writer:
-        writer.append([RunStarted("", 1, "r", None, reference, "sync", 1, {})], Summary())
+        writer.append([RunStarted("", 1, "r", nested, reference, "sync", 1, {})], Summary())
     with_steps(log, "cut", value="c" * 50_000)
     with_steps(log, "gone", value="g" * 50_000)
     log.delete_thread("gone")
     assert compact(log, {"cut": 30}).blobs == 1
     log._shared.clear()
-    assert nested == log.shared(reference)
+    assert log.shared(reference) == "z" * 50_000
+    assert [record.input for _, record in log.read("keep")] == [nested]
     assert log.decoder().value(log.snapshot("cut")[1])["value"] == "c" * 50_000
     assert verify(log).ok
     log.delete_thread("keep")
