@@ -167,8 +167,12 @@ def _merge(left: Any, right: Any) -> list[Any]:
     for message in news:
         key = _id(message)
         position = positions.get(key)
-        if position is not None and (position >= len(merged) or _id(merged[position]) != key):
-            # Another list that grew from the same one has put the id elsewhere; this one goes its own way.
+        if position is not None and position >= len(merged):
+            # Only a list that grew longer from the same one has the id. It cannot stand further up here as well: an id
+            # gets another place in the index only here, and that place is never behind the one it had.
+            position = None
+        elif position is not None and _id(merged[position]) != key:
+            # Another list that grew from the same one has the id there; this one goes its own way.
             positions = _indexed(merged)
             position = positions.get(key)
         if _is_removal(message):

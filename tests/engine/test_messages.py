@@ -299,3 +299,32 @@ def test_langchain_is_imported_with_the_first_message_only() -> None:
         "assert 'langchain_core' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.lists(st.integers(0, 90), min_size=1, max_size=4)), max_size=40)
+)
+def test_lists_that_grow_from_one_another_share_an_index_and_stay_right(
+    steps: list[tuple[int, list[int]]],
+) -> None:
+    """Drafts, forks and routers' trials merge into the same list again and again, in any order.
+
+    The index of the ids was once taken away by the first of them, so every step of a long chat made it anew.
+    """
+    base = [{"id": f"base{number}", "role": "user", "content": ""} for number in range(64)]
+    lists = [add_messages([], base)]
+    for choice, numbers in steps:
+        left = lists[choice % len(lists)]
+        news = [{"id": f"m{number}", "role": "user", "content": str(choice)} for number in numbers]
+        expected = {message_id(item): item for item in left}
+        expected.update({message["id"]: message for message in news})
+        merged = add_messages(left, news)
+        assert [message_id(item) for item in merged] == list(expected)
+        lists.append(merged)
+    assert all(len(set(map(message_id, each))) == len(each) for each in lists)
+
+
+def message_id(message: Any) -> str:
+    """Return a message's id, whatever it is."""
+    found: str = message["id"] if isinstance(message, dict) else message.id
+    return found
