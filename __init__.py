@@ -20,6 +20,9 @@ again with ``None`` as input: what was recorded is not done again.
 
 from __future__ import annotations
 
+import importlib
+import typing
+
 from .engine.builder import StateGraph
 from .engine.context import (
     ExecutionInfo,
@@ -104,7 +107,31 @@ from .wal.errors import (
 from .wal.head import ThreadHead
 from .wal.log import Log, MemoryLog, open_log
 
+if typing.TYPE_CHECKING:
+    from .engine.cache import BaseCache, InMemoryCache
+
 __version__ = "0.1.0"
+
+_ON_DEMAND = {
+    "BaseCache": ".engine.cache",
+    "InMemoryCache": ".engine.cache",
+}
+"""Public names that most programs never use, and the modules that are loaded when one does."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    """Load a public name at its first use."""
+    module = _ON_DEMAND.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(module, __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "END",
@@ -114,6 +141,7 @@ __all__ = [
     "All",
     "AnswerError",
     "AnyValue",
+    "BaseCache",
     "BinaryOperatorAggregate",
     "CheckpointNotFound",
     "Command",
@@ -128,6 +156,7 @@ __all__ = [
     "GraphDrained",
     "GraphInterrupt",
     "GraphRecursionError",
+    "InMemoryCache",
     "Interrupt",
     "InvalidGraph",
     "InvalidUpdateError",

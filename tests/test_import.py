@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+import walgraph
+
 HEAVY = ["click", "hypothesis", "langchain_core", "numpy", "psycopg", "pydantic", "rich", "starlette"]
 
 
@@ -26,6 +28,11 @@ def modules_after(statement: str) -> set[str]:
 def test_import_leaves_heavy_modules_alone(name: str, imported: set[str]) -> None:
     """Neither optional packages nor what only the tools need are loaded with the library."""
     assert name not in imported
+
+
+def test_import_leaves_names_on_demand_alone(imported: set[str]) -> None:
+    """Modules whose names are loaded at their first use are not loaded before."""
+    assert not {f"walgraph{module}" for module in walgraph._ON_DEMAND.values()} & imported
 
 
 def test_import_brings_the_library_itself(imported: set[str]) -> None:

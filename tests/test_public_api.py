@@ -17,7 +17,7 @@ def test_all_names_are_the_visible_names_sorted() -> None:
         for name, value in vars(walgraph).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType) and name != "annotations"
     }
-    assert set(walgraph.__all__) == visible
+    assert set(walgraph.__all__) == visible | set(walgraph._ON_DEMAND)
     assert len(walgraph.__all__) == len(set(walgraph.__all__))
     constants = [name for name in walgraph.__all__ if name.isupper()]
     others = [name for name in walgraph.__all__ if not name.isupper()]
@@ -25,6 +25,21 @@ def test_all_names_are_the_visible_names_sorted() -> None:
     functions = [name for name in others if not name[0].isupper()]
     # The order is the linter's: constants, classes, functions.
     assert [*sorted(constants), *sorted(classes), *sorted(functions)] == walgraph.__all__
+
+
+def test_names_that_are_loaded_on_demand_are_there() -> None:
+    """A name that is loaded at its first use is listed, found and the one of its module."""
+    assert set(walgraph._ON_DEMAND) <= set(dir(walgraph))
+    for name, module in walgraph._ON_DEMAND.items():
+        found = getattr(walgraph, name)
+        assert found.__name__ == name
+        assert found.__module__ == f"walgraph{module}"
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    """What loads names on demand does not hide that one is misspelt."""
+    with pytest.raises(AttributeError, match=r"module 'walgraph' has no attribute 'Stategraph'"):
+        walgraph.Stategraph  # noqa: B018 - asking is the point
 
 
 DESCRIBED = [
