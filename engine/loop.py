@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.channel import MISSING
-from ..replay.fold import fold
+from ..replay.draft import Draft
 from ..replay.identity import START, is_within, parent_scope
 from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
 from ..replay.questions import open_questions
@@ -50,7 +50,7 @@ from .task import PARENT_WRITE, failure_of, perform
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from ..replay.state import GraphState, ThreadState
+    from ..replay.state import GraphState
     from ..wal.record import Path, Record, Write
     from .control import Interrupt
     from .effect import Done, Effect
@@ -75,21 +75,22 @@ class Loop:
 
     def __init__(self, run: Run, opening: Sequence[Record] = ()) -> None:
         self.run = run
-        self._blueprints = run.recorder.blueprints.get
-        self.base: ThreadState = run.recorder.state
-        self.draft: ThreadState = self.base
-        self.drafted: list[Record] = []
+        self.draft = Draft(run.recorder.blueprints.get, run.recorder.state, run.scope)
         self.events: list[tuple[str, Any]] = []
         self.errors: dict[Path, BaseException] = {}
         self.parked: BaseException | None = None
         self.untracked: dict[Path, tuple[Write, ...]] = {}
+        entry = run.program.nodes[run.program.entry]
+        self._hidden: Path | None = (entry.name,) if entry.callee is None and not entry.branches else None
         for record in opening:
-            self.add(record)
+            self.draft.add(record)
 
     @property
     def graph(self) -> GraphState:
         """The draft's state of this run's graph."""
-        return self.draft.scopes[self.run.scope]
+        graph = self.draft.graph
+        assert graph is not None, "a run begins with its admission"
+        return graph
 
     def effects(self) -> Generator[Effect, Any, End]:
         """Yield what is to be done, until the run ends."""
@@ -98,8 +99,10 @@ class Loop:
             match move:
                 case Begin():
                     end = self._begin(move)
-                case Execute():
-                    end = yield from self._execute(move.paths)
+                case Execute(paths):
+                    # If an outcome among what is drafted cannot be written, the plan was made on a wrong state.
+                    is_whole = not (self.draft.records or self.events) or (yield from self._append())
+                    end = (yield from self._execute(paths)) if is_whole else None
                 case Commit():
                     end = self._commit()
                 case Suspend():
@@ -112,12 +115,6 @@ class Loop:
             if end is not None and (yield from self._record_end(end)):
                 return end
 
-    def add(self, record: Record) -> None:
-        """Draft a record: fold it on trial, to be appended with the next append."""
-        draft = self.draft
-        self.draft = fold(self._blueprints, draft, draft.seq + 1, record)
-        self.drafted.append(record)
-
     def _begin(self, move: Begin) -> End | None:
         """Start a step, unless something says that the run is to stop before it."""
         run, graph = self.run, self.graph
@@ -128,12 +125,11 @@ class Loop:
             return self._park()
         if run.control is not None and run.control.drain_reason is not None:
             return End("drained", GraphDrained(run.control.drain_reason))
-        self.add(StepStarted(run.scope, move.step, move.nodes, move.sends))
-        entry = run.program.nodes[run.program.entry]
-        if entry.callee is None and not entry.branches and graph.due == (entry.name,):
+        self.draft.add(StepStarted(run.scope, move.step, move.nodes, move.sends))
+        if self._hidden is not None and graph.due == self._hidden:
             # The hidden START without routers calls no user code, so it need not wait for the admission. If the input
             # is refused it is performed like any other task, and fails after the admission is on record.
-            done = perform(self._job((entry.name,), self.graph))
+            done = perform(self._job(self._hidden, self.graph))
             if done.error is None:
                 self._take(done)
         return None
@@ -143,11 +139,7 @@ class Loop:
 
     def _execute(self, paths: list[Path]) -> Generator[Effect, Any, End | None]:
         """See that tasks run, and record what becomes of them as they end."""
-        run = self.run
-        if not (yield from self._append()):
-            # The plan was made on outcomes of which one could not be written.
-            return None
-        graph = self.graph
+        run, graph = self.run, self.graph
         run.step = graph.step + 1
         jobs: Sequence[Job] = [self._job(path, graph) for path in paths]
         left = len(jobs)
@@ -156,7 +148,7 @@ class Loop:
             jobs = ()
             left -= len(ended)
             # Tasks record their own children while they run, so the state has moved on.
-            self.base = self.draft = run.recorder.state
+            self.draft.begin(run.recorder.state)
             for done in ended:
                 self._take(done)
             if left:
@@ -174,17 +166,18 @@ class Loop:
 
     def _take(self, done: Done) -> None:
         """Draft what a task came to, and what is to be shown of it."""
-        for record in done.records:
-            self.add(record)
-        if done.untracked:
-            self.untracked[done.path] = done.untracked
+        path, records, error, untracked = done
+        for record in records:
+            self.draft.add(record)
+        if untracked:
+            self.untracked[path] = untracked
         run = self.run
-        if done.error is not None and not isinstance(done.error, ParentCommand):
-            self.errors[done.path] = done.error
-            if not isinstance(done.error, Exception | GraphInterrupt):
-                self.parked = self.parked or done.error
-        elif done.error is not None and not done.records:
-            self.parked = self.parked or done.error
+        if error is not None and not isinstance(error, ParentCommand):
+            self.errors[path] = error
+            if not isinstance(error, Exception | GraphInterrupt):
+                self.parked = self.parked or error
+        elif error is not None and not records:
+            self.parked = self.parked or error
         elif run.sinks and run.wants("updates"):
             first = done.records[0] if done.records else None
             name = self.graph.node_of(done.path)
@@ -202,15 +195,16 @@ class Loop:
     def _commit(self) -> End | None:
         """Close the step, if its outcomes can be folded together."""
         run, graph = self.run, self.graph
-        steering = self._command_for_parent(graph)
+        steering = self._command_for_parent(graph) if run.scope else None
         if steering is not None:
             return End("parent", steering)
         try:
             # What is never recorded is folded first, since the step must not be closed if either cannot be.
             untracked = self._folded_untracked(graph) if self.untracked else run.untracked
-            self.add(StepCommitted(run.scope, run.recorder.now(), graph.step + 1))
+            self.draft.add(StepCommitted(run.scope, run.recorder.now(), graph.step + 1))
             run.untracked = untracked
-            self.untracked.clear()
+            if self.untracked:
+                self.untracked.clear()
         except Exception as error:
             error.add_note(
                 f"while closing step {graph.step + 1} of thread {run.thread!r} over the outcomes of "
@@ -218,7 +212,8 @@ class Loop:
                 "give it a new input"
             )
             return End("failed", error)
-        self.errors.clear()
+        if self.errors:
+            self.errors.clear()
         if run.sinks and run.wants("values"):
             written = {key for _, outcome in graph.outcomes.items() for key, _ in outcome.writes}
             if not written.isdisjoint(run.shown.keys):
@@ -231,8 +226,6 @@ class Loop:
 
     def _command_for_parent(self, graph: GraphState) -> ParentCommand | None:
         """Return the command for the graph above that one of the step's tasks gave."""
-        if not self.run.scope:
-            return None
         for path in graph.paths():
             outcome = graph.outcomes.get(path)
             if outcome is not None and outcome.writes and outcome.writes[0][0] == PARENT_WRITE:
@@ -267,7 +260,7 @@ class Loop:
         """Stop until somebody answers."""
         scope = self.run.scope
         # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
-        below = (item for item in open_questions(self.draft) if is_within(item.scope, scope))
+        below = (item for item in open_questions(self.draft.state()) if is_within(item.scope, scope))
         asked = shown([*(question for _, question in move.questions), *(item.question for item in below)])
         self._show_interrupts(asked)
         return End("interrupted", None, asked)
@@ -294,22 +287,22 @@ class Loop:
         if end.how != "aborted":
             # An aborted run leaves its thread as a killed one would: unfinished.
             reason = repr(end.error) if end.error is not None else None
-            self.add(RunEnded(run.scope, run.recorder.now(), end.how, reason))
+            self.draft.add(RunEnded(run.scope, run.recorder.now(), end.how, reason))
         is_whole: bool = yield from self._append()
         return is_whole or end.how == "aborted"
 
     def _append(self) -> Generator[Effect, Any, bool]:
         """Append what is drafted, then show what it means; False if an outcome could not be written and so failed."""
         is_whole = True
-        if self.drafted:
+        draft = self.draft
+        if draft.records:
             try:
-                yield Append(self.drafted, self.base, self.draft)
+                yield Append(draft.records, draft.base, draft.state())
             except NotSerializable as error:
                 self._reject(error)
                 is_whole = False
-                yield Append(self.drafted, self.base, self.draft)
-            self.drafted = []
-            self.base = self.draft = self.run.recorder.state
+                yield Append(draft.records, draft.base, draft.state())
+            draft.begin(self.run.recorder.state)
         if self.events:
             events, self.events = self.events, []
             yield Publish([Event(self.run.scope, mode, payload) for mode, payload in events])
@@ -321,7 +314,8 @@ class Loop:
         Raises:
             NotSerializable: It is not a task's outcome that cannot be written, but the run's own input.
         """
-        drafted, self.drafted, self.draft = self.drafted, [], self.base
+        drafted = self.draft.records
+        self.draft.begin(self.draft.base)
         self.events = []
         found = False
         for record in drafted:
@@ -330,17 +324,17 @@ class Loop:
                 return
             problem = _problem(record)
             if problem is None:
-                self.add(record)
+                self.draft.add(record)
                 continue
             if not isinstance(record, TaskFinished):
                 raise error
             found = True
-            name = self.draft.scopes[record.scope].node_of(record.path)
+            name = self.draft.state().scopes[record.scope].node_of(record.path)
             problem.add_note(
                 f"returned by node {name!r} in step {self.graph.step + 1} of thread {self.run.thread!r}"
             )
             self.errors[record.path] = problem
-            self.add(TaskFailed(record.scope, record.path, failure_of(problem), 1))
+            self.draft.add(TaskFailed(record.scope, record.path, failure_of(problem), 1))
         if not found:
             raise error
 

@@ -58,6 +58,8 @@ from .state import (
     Outcome,
     ThreadState,
     Unread,
+    new_graph,
+    new_outcome,
     with_field,
 )
 
@@ -71,7 +73,6 @@ if TYPE_CHECKING:
     Blueprints: TypeAlias = Callable[[str], Blueprint | None]
     """Scope → the blueprint of its graph, or None where it is not known (yet)."""
 
-_EVERY_STEP = (TaskFinished, StepCommitted, StepStarted)
 NOTHING: Outcome = Outcome(DUE)
 EMPTY: Ledger[Outcome] = Ledger()
 
@@ -88,11 +89,14 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
     Raises:
         InvalidUpdateError: A barrier's writes conflict; the message names the tasks.
     """
-    if isinstance(record, _EVERY_STEP):
-        # Three of these come with every step, so they do not go past the other kinds first.
-        blueprint, graph = blueprints(record.scope), state.scopes.get(record.scope)
-        if blueprint is not None and graph is not None:
-            return _fold_step(blueprint, state, graph, seq, record)
+    arm = EVERY_STEP.get(record.__class__)
+    if arm is not None:
+        # These come with every step, so they do not go past the other kinds first.
+        within: str = record.scope  # type: ignore[union-attr]  # each of the kinds with such an arm has one
+        blueprint, before = blueprints(within), state.scopes.get(within)
+        if blueprint is not None and before is not None:
+            after = state.with_graph(within, seq, arm(blueprint, before, seq, record))
+            return without_children(after, within) if record.__class__ is StepCommitted else after
     if isinstance(record, ThreadCreated):
         return state._replace(seq=seq, at=record.at)
     if isinstance(record, StateFolded):
@@ -101,55 +105,29 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
     blueprint = blueprints(scope)
     if blueprint is None:
         older = state.unread.get(scope)
-        at = record.at if isinstance(record, StepCommitted) else state.at
+        at = record.at if record.__class__ is StepCommitted else state.at
         return state._replace(seq=seq, at=at, unread={**state.unread, scope: Unread(older, seq, record)})
     assert scope not in state.unread
-    graph = fold_graph(blueprint, state.scopes.get(scope), seq, record)
-    scopes = (
-        {scope: graph} if len(state.scopes) == 1 and scope in state.scopes else {**state.scopes, scope: graph}
-    )
+    after = state.with_graph(scope, seq, fold_graph(blueprint, state.scopes.get(scope), seq, record))
     match record:
-        case TaskFinished() | StepStarted():
-            return state.after(seq, scopes, state.at)
-        case StepCommitted() | Forked() | StateEdited(how="update" | "clear"):
-            return _without_children(state.after(seq, scopes, record.at), scope)
-        case TaskFailed() | TaskInterrupted() | TaskAnswered() | TaskRouted():
-            return state.after(seq, scopes, state.at)
+        case Forked() | StateEdited(how="update" | "clear"):
+            return without_children(after._replace(at=record.at), scope)
         case RunStarted() | RunResumed() if not scope:
-            begun = state._replace(
-                seq=seq, scopes=scopes, run=record.run, epoch=record.epoch, durability=record.durability,
-                graph=record.graph, at=record.at,
-            )  # fmt: skip
+            begun = after._replace(
+                run=record.run,
+                epoch=record.epoch,
+                durability=record.durability,
+                graph=record.graph,
+                at=record.at,
+            )
             # A new input abandons what subgraphs had begun; a resume takes it up.
-            return _without_children(begun, scope) if isinstance(record, RunStarted) else begun
+            return without_children(begun, scope) if isinstance(record, RunStarted) else begun
         case RunStarted():
-            return _without_children(state.after(seq, scopes, record.at), scope)
+            return without_children(after._replace(at=record.at), scope)
         case RunResumed() | RunEnded() | StateEdited():
-            return state.after(seq, scopes, record.at)
+            return after._replace(at=record.at)
         case _:
-            assert_never(record)
-
-
-def _fold_step(
-    blueprint: Blueprint,
-    state: ThreadState,
-    graph: GraphState,
-    seq: int,
-    record: TaskFinished | StepCommitted | StepStarted,
-) -> ThreadState:
-    """Return the state after a record that every step has."""
-    scope, scopes, at = record.scope, state.scopes, state.at
-    if isinstance(record, TaskFinished):
-        graph = _finished(graph, record)
-    elif isinstance(record, StepStarted):
-        graph = with_field(graph, OPENED, True)  # noqa: FBT003 - the field's value
-    else:
-        at = record.at
-        graph = commit(blueprint, graph, seq, at)
-    if len(scopes) == 1:
-        return state.after(seq, {scope: graph}, at)
-    after = state.after(seq, {**scopes, scope: graph}, at)
-    return _without_children(after, scope) if isinstance(record, StepCommitted) else after
+            return after
 
 
 def attach(blueprints: Blueprints, state: ThreadState, scope: str) -> ThreadState:
@@ -181,13 +159,10 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
     """Return one graph's state after a record of its scope; ``graph`` is None before its first record."""
     if graph is None:
         graph = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
+    arm = EVERY_STEP.get(record.__class__)
+    if arm is not None:
+        return arm(blueprint, graph, seq, record)
     match record:
-        case TaskFinished():
-            return _finished(graph, record)
-        case StepCommitted():
-            return commit(blueprint, graph, seq, record.at)
-        case StepStarted():
-            return with_field(graph, OPENED, True)  # noqa: FBT003 - the field's value
         case TaskRouted(_, path, goto):
             before = graph.outcomes.get(path) or NOTHING
             writes = tuple(write for write in before.writes if write[0] != GOTO_WRITE)
@@ -217,34 +192,40 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             # A branch that an input or an edit follows in the same frame is no checkpoint of its own.
             step = begun.step + 1 if how == "fork" else begun.step
             return begun._replace(step=step, base=seq, at=at, source=how, parent=origin)
-        case ThreadCreated() | StateFolded():
-            message = f"a {type(record).__name__} concerns the whole thread, not one graph"
+        case ThreadCreated() | StateFolded() | TaskFinished() | StepStarted() | StepCommitted():
+            message = f"a {type(record).__name__} concerns the whole thread, or has an arm of its own"
             raise AssertionError(message)
         case _:
             assert_never(record)
 
 
-def commit(blueprint: Blueprint, graph: GraphState, seq: int, at: int) -> GraphState:
+def commit(blueprint: Blueprint, graph: GraphState, seq: int, record: StepCommitted) -> GraphState:
     """Close the superstep: its outcomes become the values, and what they trigger becomes due."""
-    writes: list[tuple[str, Write]] = []
-    targets: list[Target] = []
     found = graph.outcomes.get
-    for path in _in_order(graph):
-        outcome = found(path)
-        if outcome is not None:
-            if outcome.writes:
-                node = graph.node_of(path)
-                writes += [(node, write) for write in outcome.writes]
-            targets += outcome.goto
-    values = apply_writes(blueprint, graph.values, writes)
+    writes: Sequence[Write]
+    targets: Sequence[Target]
+    if len(graph.due) == 1 and not graph.sends:
+        outcome = found((graph.due[0],)) or NOTHING
+        writes, targets = outcome.writes, outcome.goto
+    else:
+        outcomes = [found(path) or NOTHING for path in _in_order(graph)]
+        writes = [write for outcome in outcomes for write in outcome.writes]
+        targets = [target for outcome in outcomes for target in outcome.goto]
+    try:
+        values = _written(blueprint, graph.values, writes, bump=True)
+    except InvalidUpdateError as error:
+        done = [(graph.node_of(path), found(path) or NOTHING) for path in _in_order(graph)]
+        _name_authors(error, [(node, write) for node, outcome in done for write in outcome.writes])
+        raise
     due, sends, joins, deferred = _route(targets, (), (), graph.joins, graph.deferred)
     if not due:
         due, joins, deferred = _quiescent(joins, deferred)
         values = _finish(blueprint, values)
-    return GraphState(
-        values, graph.step + 1, seq, at, "loop", graph.base, due, sends, joins, deferred, graph.due or graph.ran,
-        NO_INPUT, False, EMPTY, graph.ended, graph.reason, graph.metadata, graph.caller, graph.run,  # noqa: FBT003
-    )  # fmt: skip
+    return new_graph((
+        values, graph.step + 1, seq, record.at, "loop", graph.base, due, sends, joins, deferred,
+        graph.due or graph.ran, NO_INPUT, False, EMPTY, graph.ended, graph.reason, graph.metadata, graph.caller,
+        graph.run,
+    ))  # fmt: skip
 
 
 def apply_writes(
@@ -261,27 +242,40 @@ def apply_writes(
     Raises:
         InvalidUpdateError: A channel refuses its writes; the message names the nodes that wrote.
     """
+    try:
+        return _written(blueprint, values, [write for _, write in writes], bump=bump)
+    except InvalidUpdateError as error:
+        _name_authors(error, writes)
+        raise
+
+
+def _written(
+    blueprint: Blueprint, values: dict[str, Any], writes: Sequence[Write], *, bump: bool
+) -> dict[str, Any]:
+    """Return the values after the writes; their authors are looked up only when a channel refuses."""
+    channels = blueprint.channels
     grouped: dict[str, list[Any]] = {}
-    for _, (written, value) in writes:
-        grouped.setdefault(written, []).append(value)
+    for written, value in writes:
+        if written in grouped:
+            grouped[written].append(value)
+        else:
+            grouped[written] = [value]
     if bump:
         for forgetful in blueprint.forgetful:
             grouped.setdefault(forgetful, [])
     if not grouped:
         return values
-    new = dict(values)
+    new = values.copy()
     for key, group in grouped.items():
-        channel = blueprint.channels.get(key)
+        channel = channels.get(key)
         if channel is None:
-            names = ", ".join(sorted(set(_authors(writes, key))))
-            message = (
-                f"node {names} wrote to channel {key!r}, which the graph {blueprint.name!r} does not have"
-            )
-            raise InvalidUpdateError(message, hint="Write only keys that the graph's state schema declares.")
+            message = f"channel {key!r} was written to, which the graph {blueprint.name!r} does not have"
+            hint = "Write only keys that the graph's state schema declares."
+            raise InvalidUpdateError(message, hint=hint, channel=key)
         try:
             value = channel.fold(new.get(key, MISSING), group)
         except InvalidUpdateError as error:
-            error.add_note(f"written by: {', '.join(_authors(writes, key))}")
+            error.details.setdefault("channel", key)
             raise
         if value is MISSING or not channel.tracked:
             new.pop(key, None)
@@ -290,25 +284,32 @@ def apply_writes(
     return new
 
 
-def _authors(writes: Sequence[tuple[str, Write]], channel: str) -> list[str]:
-    return [node for node, (written, _) in writes if written == channel]
+def _name_authors(error: InvalidUpdateError, writes: Sequence[tuple[str, Write]]) -> None:
+    channel = error.details.get("channel")
+    authors = [node for node, (written, _) in writes if written == channel]
+    error.add_note(f"written by: {', '.join(authors)}")
 
 
-def _finished(graph: GraphState, record: TaskFinished) -> GraphState:
-    before = graph.outcomes.get(record.path) or NOTHING
-    status, goto = (UNROUTED, ()) if record.goto is None else (FINISHED, record.goto)
-    outcome = Outcome(
-        status,
-        record.writes,
-        goto,
-        record.call,
-        None,
-        0,
-        before.questions,
-        before.answers,
-        True,  # noqa: FBT003 - returned
-    )
-    return _with(graph, record.path, outcome)
+def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskFinished) -> GraphState:
+    _, path, writes, goto, call = record
+    before = graph.outcomes.get(path) or NOTHING
+    status = FINISHED
+    if goto is None:
+        status, goto = UNROUTED, ()
+    outcome = new_outcome((status, writes, goto, call, None, 0, before.questions, before.answers, True))
+    return with_field(graph, OUTCOMES, graph.outcomes.put(path, outcome))
+
+
+def _started(_blueprint: Blueprint, graph: GraphState, _seq: int, _record: StepStarted) -> GraphState:
+    return with_field(graph, OPENED, True)  # noqa: FBT003 - the field's value
+
+
+EVERY_STEP: dict[type, Callable[[Blueprint, GraphState, int, Any], GraphState]] = {
+    TaskFinished: _finished,
+    StepCommitted: commit,
+    StepStarted: _started,
+}
+"""The arms of the three kinds that come with every step; a draft takes them without going past the others."""
 
 
 def _with(graph: GraphState, path: Path, outcome: Outcome) -> GraphState:
@@ -434,7 +435,7 @@ def _finish(blueprint: Blueprint, values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _without_children(state: ThreadState, scope: str) -> ThreadState:
+def without_children(state: ThreadState, scope: str) -> ThreadState:
     """Drop the subgraphs that belonged to tasks of a step of ``scope`` that is over."""
     if len(state.scopes) == 1 and not state.unread:
         return state

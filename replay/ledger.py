@@ -34,6 +34,9 @@ _PUTTING = threading.Lock()
 """Held while a put looks whether its version is the newest and takes the next number."""
 
 
+_new = object.__new__
+
+
 class Ledger(Generic[V]):
     """A persistent, grow-only mapping from task paths to values."""
 
@@ -48,12 +51,15 @@ class Ledger(Generic[V]):
 
     def put(self, path: Path, value: V) -> Ledger[V]:
         """Return a ledger that shows ``value`` at ``path`` and is otherwise like this one."""
-        new: Ledger[V] = Ledger.__new__(Ledger)
+        new: Ledger[V] = _new(Ledger)
+        seen = self._seen
+        if not seen:
+            # Nobody else has the first dict of a new ledger, so there is nothing to guard.
+            new._shared, new._puts, new._seen = {path: (1, value, None)}, [1], 1
+            return new
         with _PUTTING:
-            seen, puts = self._seen, self._puts
-            if not seen:
-                shared, puts = {}, [0]
-            elif puts[0] == seen:
+            puts = self._puts
+            if puts[0] == seen:
                 shared = self._shared
             else:
                 shared, puts = {key: (0, held, None) for key, held in self.items()}, [seen]

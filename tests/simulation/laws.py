@@ -306,8 +306,10 @@ class Watch:
 
     def performing(self, loop: Loop, jobs: Sequence[Job]) -> None:
         """See law 1 before user code runs: all that was drafted is appended."""
-        if jobs and loop.drafted:
-            raise self.laws.fail(1, f"{len(loop.drafted)} records are not appended when user code is to run")
+        if jobs and loop.draft.records:
+            raise self.laws.fail(
+                1, f"{len(loop.draft.records)} records are not appended when user code is to run"
+            )
         self.check()
         for job in jobs:
             if job.context.id in self.known.recorded and not (
@@ -317,8 +319,10 @@ class Watch:
 
     def publishing(self, loop: Loop) -> None:
         """See law 1 before anything is shown: it was appended."""
-        if loop.drafted:
-            raise self.laws.fail(1, f"{len(loop.drafted)} records are not appended when they are to be shown")
+        if loop.draft.records:
+            raise self.laws.fail(
+                1, f"{len(loop.draft.records)} records are not appended when they are to be shown"
+            )
         self.check()
 
     def ended(self, end: End) -> None:
