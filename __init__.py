@@ -62,6 +62,7 @@ from .engine.graph import CompiledGraph
 from .engine.interrupt import interrupt
 from .engine.managed import IsLastStep, RemainingSteps
 from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
+from .engine.policy import CachePolicy, TimeoutPolicy
 from .engine.retry import RetryPolicy
 from .replay.channel import (
     MISSING,
@@ -143,6 +144,7 @@ __all__ = [
     "AnyValue",
     "BaseCache",
     "BinaryOperatorAggregate",
+    "CachePolicy",
     "CheckpointNotFound",
     "Command",
     "CompiledGraph",
@@ -199,6 +201,7 @@ __all__ = [
     "ThreadBusy",
     "ThreadHead",
     "ThreadNotFound",
+    "TimeoutPolicy",
     "Topic",
     "UnknownType",
     "UntrackedValue",

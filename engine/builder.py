@@ -10,8 +10,6 @@ It must not run anything.
 
 from __future__ import annotations
 
-import inspect
-import typing
 from typing import TYPE_CHECKING, Any, Self
 
 from ..replay.blueprint import Blueprint
@@ -19,12 +17,13 @@ from ..replay.channel import BaseChannel, LastValue
 from ..replay.identity import END, LEVEL_SEPARATOR, START, TASK_SEPARATOR
 from .errors import InvalidGraph
 from .graph import CompiledGraph
-from .node import Branch, Callee, Node, name_of
+from .node import Branch, Callee, Node, check_stoppable, name_of
+from .policy import NO_POLICIES, Policies
 from .program import Program
 from .reader import Reader, reader_of
-from .retry import policies_of
 from .schema import Schema, classes_in, read_schema
 from .settings import Settings, checked_breakpoints, checked_durability, checked_log
+from .spec import BranchSpec, NodeSpec, annotated_ends, annotated_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -32,25 +31,12 @@ if TYPE_CHECKING:
     from ..wal.log import Log
     from ..wal.record import Target
     from .control import Durability
+    from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
 
 
-class NodeSpec(typing.NamedTuple):
-    """A node as it was added."""
-
-    callee: Callee
-    schema: Any
-    retry: tuple[RetryPolicy, ...]
-    defer: bool
-    metadata: dict[str, Any]
-
-
-class BranchSpec(typing.NamedTuple):
-    """A conditional edge as it was added."""
-
-    path: Any
-    ends: dict[Any, str] | None
-    schema: Any
+DEFAULT_HANDLER = "__default_error_handler__"
+"""The node that ``set_node_defaults(error_handler=...)`` makes."""
 
 
 class StateGraph:
@@ -86,9 +72,35 @@ class StateGraph:
         self.managed: dict[str, type] = {}
         self.schemas: dict[Any, Schema] = {}
         self.compiled = False
+        self._defaults = NO_POLICIES
+        self._default_handler: Callee | None = None
         self._add_schema(state_schema)
         self._add_schema(self.input_schema, boundary=True)
         self._add_schema(self.output_schema, boundary=True)
+
+    def set_node_defaults(
+        self,
+        *,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Callable[..., Any] | None = None,
+        timeout: Timeout | TimeoutPolicy = None,
+    ) -> Self:
+        """Say what holds for every node that is not told otherwise; what subgraphs are told is their own affair.
+
+        Args:
+            retry_policy: When and how often to try again; also for error handlers.
+            cache_policy: How results are kept to be used again.
+            error_handler: What runs in place of a node that has failed.
+            timeout: How long an attempt may take; also for error handlers.
+
+        Raises:
+            InvalidGraph: A time-out makes no sense.
+        """
+        self._defaults = Policies.of(retry_policy, cache_policy, timeout).over(self._defaults)
+        if error_handler is not None:
+            self._default_handler = Callee(error_handler)
+        return self
 
     def add_node(
         self,
@@ -99,6 +111,10 @@ class StateGraph:
         metadata: dict[str, Any] | None = None,
         input_schema: Any = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Callable[..., Any] | None = None,
+        destinations: dict[str, str] | tuple[str, ...] | None = None,
+        timeout: Timeout | TimeoutPolicy = None,
     ) -> Self:
         """Add a node.
 
@@ -108,11 +124,17 @@ class StateGraph:
             defer: Whether to wait until nothing else is due.
             metadata: Notes of yours about the node.
             input_schema: What the node is given; None for the annotation of its first parameter, or the state.
-            retry_policy: When and how often to try again if it raises.
+            retry_policy: When and how often to try again if it raises; of several the first that matches the error.
+            cache_policy: How its results are kept, to be used again for equal input.
+            error_handler: What runs in its place, with its input, when it has failed for good. A parameter annotated
+                ``error: NodeError`` is told of the failure; what it returns counts as if a node had returned it.
+            destinations: Where it may go by ``Command``, for drawings only; a dict gives the edges labels.
+            timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``; for coroutine functions.
 
         Raises:
-            InvalidGraph: The name is taken, reserved or not to be found.
+            InvalidGraph: The name is taken, reserved or not to be found, or a time-out makes no sense.
         """
+        policies = Policies.of(retry_policy, cache_policy, timeout)
         if not isinstance(node, str):
             node, action = name_of(node), node
         elif action is None:
@@ -120,9 +142,19 @@ class StateGraph:
             raise InvalidGraph(message, hint="Call add_node(name, function), or add_node(function).")
         self._check_name(node)
         callee = Callee(action)
-        schema = input_schema or _annotated_input(action) or self.state_schema
+        schema = input_schema or annotated_input(action) or self.state_schema
+        handler = None if error_handler is None else Callee(error_handler)
+        handler_name = None if handler is None else f"__error_handler__{node}"
+        if handler_name in self.nodes:
+            message = f"Auto-generated error handler node `{handler_name}` already exists."
+            raise InvalidGraph(message, hint="Rename the node that has this name.")
         self._add_schema(schema)
-        self.nodes[node] = NodeSpec(callee, schema, policies_of(retry_policy), defer, metadata or {})
+        if handler is not None and handler_name is not None:
+            self.nodes[handler_name] = NodeSpec(handler, schema, is_error_handler=True)
+        self.nodes[node] = NodeSpec(
+            callee, schema, policies, defer, metadata, handler_name,
+            destinations=destinations, ends=annotated_ends(action),
+        )  # fmt: skip
         return self
 
     def add_edge(self, start_key: str | list[str], end_key: str) -> Self:
@@ -182,7 +214,7 @@ class StateGraph:
         if name in branches:
             message = f"Branch with name `{name}` already exists for node `{source}`"
             raise InvalidGraph(message)
-        schema = _annotated_input(path)
+        schema = annotated_input(path)
         if schema is not None:
             self._add_schema(schema)
         branches[name] = BranchSpec(path, ends, schema)
@@ -295,11 +327,14 @@ class StateGraph:
     def _program(self, name: str) -> Program:
         channels = dict(self.channels)
         nodes: dict[str, Node] = {START: Node(START, None, Reader(channels, ()))}
-        for key, spec in self.nodes.items():
+        for key, spec in self._specs().items():
             reader = reader_of(channels, self.schemas[spec.schema])
-            nodes[key] = Node(
-                key, spec.callee, reader, retry=spec.retry, deferred=spec.defer, metadata=spec.metadata
+            node = Node(
+                key, spec.callee, reader, policies=spec.policies, deferred=spec.defer, metadata=spec.metadata
             )
+            check_stoppable(spec.callee, node.timeout, "Node", key)
+            node.handler = spec.error_handler
+            nodes[key] = node
         ends: dict[str, list[str]] = {key: [] for key in nodes}
         joins: dict[str, list[tuple[tuple[str, ...], str]]] = {key: [] for key in nodes}
         for start, end in sorted(self.edges):
@@ -324,6 +359,26 @@ class StateGraph:
             {cls for schema in (*self.schemas, self.context_schema) if schema for cls in classes_in(schema)},
             given.channels,
         )
+
+    def _specs(self) -> dict[str, NodeSpec]:
+        """Return the nodes with the defaults that hold for those that were not told otherwise."""
+        specs = dict(self.nodes)
+        if self._default_handler is not None:
+            if DEFAULT_HANDLER in specs:
+                message = f"Auto-generated default error handler node `{DEFAULT_HANDLER}` already exists."
+                raise InvalidGraph(message, hint="Rename the node that has this name.")
+            specs[DEFAULT_HANDLER] = NodeSpec(self._default_handler, self.state_schema, is_error_handler=True)
+        # A handler's input may differ from one failure to the next though the key is the same, so none is cached.
+        for_handlers = self._defaults._replace(cache=None)
+        for key, spec in specs.items():
+            if spec.is_error_handler:
+                specs[key] = spec._replace(policies=spec.policies.over(for_handlers))
+            else:
+                handler = DEFAULT_HANDLER if self._default_handler is not None else None
+                specs[key] = spec._replace(
+                    policies=spec.policies.over(self._defaults), error_handler=spec.error_handler or handler
+                )
+        return specs
 
     def _drawn(self, node: Node, ends: list[str], joins: list[tuple[tuple[str, ...], str]]) -> dict[str, Any]:
         """Return what a log keeps of a node; what is empty is left out, since a graph may have thousands."""
@@ -388,20 +443,3 @@ class StateGraph:
 
 def _is_lambda(function: Any) -> bool:
     return getattr(function, "__name__", "") == "<lambda>"
-
-
-def _annotated_input(function: Any) -> Any:
-    """Return the schema that a function's first parameter is annotated with, if it has fields."""
-    target = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - its annotations
-    if target is None or hasattr(function, "invoke"):
-        return None
-    try:
-        hints = typing.get_type_hints(target, include_extras=True)
-        parameters = list(inspect.signature(function).parameters)
-    except (NameError, TypeError, ValueError):
-        # An annotation that cannot be resolved says nothing; the node then reads the whole state.
-        return None
-    if not parameters:
-        return None
-    hint = hints.get(parameters[0])
-    return hint if isinstance(hint, type) and getattr(hint, "__annotations__", None) else None

@@ -39,10 +39,10 @@ from .effect import Done
 from .errors import GraphInterrupt, InvalidGraph
 from .graph import CompiledGraph
 from .interrupt import shown
-from .node import INJECTED, Callee, Node, name_of
+from .node import INJECTED, Callee, Node, check_stoppable, name_of
+from .policy import Policies
 from .program import Program
 from .reader import Reader
-from .retry import policies_of
 from .schema import classes_in
 from .settings import Settings, checked_durability, checked_log
 from .stream import Event
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ..replay.state import Outcome
     from ..wal.log import Log
     from .control import Durability
+    from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
     from .run import Run
     from .task import Wish
@@ -87,14 +88,20 @@ class TaskFunction(Generic[P, R]):
     Args:
         function: The function, synchronous or not.
         name: What the log calls it.
-        retry: When to try again if it raises.
+        policies: How calls are retried, cached and limited in time.
+
+    Raises:
+        InvalidGraph: It has a time-out and is synchronous.
     """
 
-    def __init__(self, function: Callable[P, Any], name: str | None, retry: tuple[RetryPolicy, ...]) -> None:
+    def __init__(self, function: Callable[P, Any], name: str | None, policies: Policies) -> None:
         functools.update_wrapper(self, function)
         self.name = name or name_of(function)
         self.callee = TaskCallee(function)
-        self.retry = retry
+        check_stoppable(self.callee, policies.timeout, "Task", self.name)
+        self.policies = policies
+        self.cache_policy = policies.cache
+        self.timeout = policies.timeout
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> SyncAsyncFuture[R]:
         """Make the call, or find it recorded; returns at once with a future.
@@ -136,7 +143,9 @@ class TaskFunction(Generic[P, R]):
     ) -> Generator[Wish, Any, tuple[Done, Any]]:
         run = context.run
         try:
-            value = yield from tried(Call(self.callee, argument), context, self.retry, outcome)
+            retry = self.policies.retry
+            retry = run.program.task_policies.retry if retry is None else retry
+            value = yield from tried(Call(self.callee, argument), context, retry or (), outcome)
         except BaseException as error:
             done = ended_by(error, run, context, outcome)
             # A question is bound to the call that asked it, so that its answer goes to no other.
@@ -192,7 +201,11 @@ def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskFunction[P, R]
 def task(function: Callable[P, R], /) -> TaskFunction[P, R]: ...
 @overload
 def task(
-    *, name: str | None = None, retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None
+    *,
+    name: str | None = None,
+    retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    cache_policy: CachePolicy | None = None,
+    timeout: Timeout | TimeoutPolicy = None,
 ) -> Callable[[Callable[P, Any]], TaskFunction[P, Any]]: ...
 def task(
     function: Any = None,
@@ -200,18 +213,25 @@ def task(
     *,
     name: str | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    cache_policy: CachePolicy | None = None,
+    timeout: Timeout | TimeoutPolicy = None,
 ) -> Any:
     """Make a function whose calls are recorded.
 
     Args:
         function: The function, when used as ``@task``.
         name: What the log calls it; the function's name if None.
-        retry_policy: When and how often to try again if it raises.
+        retry_policy: When and how often to try again if it raises; None for what the entrypoint was told.
+        cache_policy: How its results are kept, to be used again for equal arguments.
+        timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``; for coroutine functions.
 
     Returns:
         A function that returns a future: ``.result()`` in synchronous code, ``await`` in coroutines.
+
+    Raises:
+        InvalidGraph: The time-out makes no sense, or the function is synchronous and cannot have one.
     """
-    policies = policies_of(retry_policy)
+    policies = Policies.of(retry_policy, cache_policy, timeout)
 
     def decorate(decorated: Any) -> TaskFunction[Any, Any]:
         return TaskFunction(decorated, name, policies)
@@ -226,9 +246,14 @@ class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
         checkpointer: The log, or None.
         store: Handed to the function as ``store``.
         context_schema: The type of ``runtime.context``.
-        retry_policy: When and how often to run the function again if it raises.
+        cache_policy: How results are kept, to be used again for equal input; also for tasks without one of their own.
+        retry_policy: When and how often to try again if it raises; also for tasks without one of their own.
+        timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``; for coroutine functions.
         durability: The mode for calls that name none.
         name: The graph's name in logs and errors; the function's name if None.
+
+    Raises:
+        InvalidGraph: The time-out makes no sense.
     """
 
     final = Final
@@ -238,7 +263,9 @@ class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
         checkpointer: Log | None = None,
         store: Any = None,
         context_schema: type | None = None,
+        cache_policy: CachePolicy | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        timeout: Timeout | TimeoutPolicy = None,
         durability: Durability | None = None,
         name: str | None = None,
     ) -> None:
@@ -248,14 +275,14 @@ class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
             durability=checked_durability(durability),
             context_schema=context_schema,
         )
-        self.retry = policies_of(retry_policy)
+        self.policies = Policies.of(retry_policy, cache_policy, timeout)
         self.name = name
 
     def __call__(self, function: Callable[..., Any]) -> CompiledGraph:
         """Make the graph.
 
         Raises:
-            InvalidGraph: The function takes no input.
+            InvalidGraph: The function takes no input, or has a time-out and is synchronous.
             NotImplementedError: It is a generator.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -271,11 +298,14 @@ class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
             "__previous__": LastValue(Any).named("__previous__"),
         }
         whole = Reader(channels, ("__end__",))
-        node = Node(name, Callee(function), whole, retry=self.retry)
+        callee = Callee(function)
+        check_stoppable(callee, self.policies.timeout, "Node", name)
+        node = Node(name, callee, whole, policies=self.policies)
         drawn: dict[str, Any] = {name: {}}
         hints = inspect.get_annotations(function).values()
         classes = {cls for hint in hints if isinstance(hint, type) for cls in classes_in(hint)}
         program = Program(Blueprint(name, name, channels, drawn), {name: node}, {}, whole, whole, classes)
+        program.task_policies = self.policies._replace(timeout=None)
         return CompiledGraph(program, self.settings, function)
 
 

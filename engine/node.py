@@ -19,13 +19,14 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidGraph
+from .policy import NO_POLICIES, Policies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ..wal.record import Target
+    from .policy import TimeoutPolicy
     from .reader import Reader
-    from .retry import RetryPolicy
 
 INJECTED = ("config", "runtime", "store", "writer", "previous", "error")
 """Names of parameters that the engine fills."""
@@ -82,8 +83,10 @@ class Node:
 
     __slots__ = (
         "branches",
+        "cache_policy",
         "callee",
         "deferred",
+        "handler",
         "is_plain",
         "metadata",
         "name",
@@ -91,6 +94,7 @@ class Node:
         "retry",
         "subgraph",
         "targets",
+        "timeout",
     )
 
     def __init__(
@@ -99,7 +103,7 @@ class Node:
         callee: Callee | None,
         reader: Reader,
         *,
-        retry: Sequence[RetryPolicy] = (),
+        policies: Policies = NO_POLICIES,
         deferred: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -109,14 +113,18 @@ class Node:
             name: The node's name.
             callee: What to call; None for the hidden START, which only hands the input on.
             reader: How the node sees the state.
-            retry: Policies to try in order when the body raises.
+            policies: How it is retried, cached and limited in time.
             deferred: Whether the node waits until nothing else is due.
             metadata: What the user noted about the node.
         """
         self.name = name
         self.callee = callee
         self.reader = reader
-        self.retry = tuple(retry)
+        self.retry = policies.retry or ()
+        self.cache_policy = policies.cache
+        self.timeout = policies.timeout
+        self.handler: str | None = None
+        """The node that runs in this one's place when it has failed for good."""
         self.deferred = deferred
         self.metadata = metadata or {}
         self.targets: tuple[Target, ...] = ()
@@ -126,6 +134,27 @@ class Node:
         )
         """Whether, but for its routers, performing it in a thread is one call that is never repeated."""
         self.subgraph = callee.function if callee is not None and callee.is_runnable else None
+
+
+def check_stoppable(callee: Callee, timeout: TimeoutPolicy | None, kind: str, name: str) -> None:
+    """See that what has a time-out can be stopped (TO-1).
+
+    Args:
+        callee: What is called.
+        timeout: Its time-out, if it has one.
+        kind: ``Node`` or ``Task``.
+        name: Its name.
+
+    Raises:
+        InvalidGraph: It is synchronous, and a thread cannot be stopped.
+    """
+    if timeout is None or callee.is_async or (callee.is_runnable and hasattr(callee.function, "ainvoke")):
+        return
+    message = (
+        "Node timeouts are only supported for async nodes because sync Python execution cannot be safely "
+        f"cancelled in-process. {kind} {name!r} is sync."
+    )
+    raise InvalidGraph(message, hint="Make it a coroutine function, or leave the timeout out.")
 
 
 def is_coroutine_function(function: Any) -> bool:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ..replay.identity import START
 from ..wal.codec import GLOBAL, Registry
+from .policy import NO_POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,6 +63,8 @@ class Program:
         self.prepare: dict[str, Callable[[Any], Any]] = {
             key: channel.prepare for key, channel in blueprint.channels.items() if channel.prepare is not None
         }
+        self.task_policies = NO_POLICIES
+        """What holds for tasks that were told nothing of the kind."""
         self.registry = Registry(GLOBAL)
         for cls in classes:
             self.registry.register(cls)
