@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from ..replay.identity import checkpoint_id, task_id
+from ..replay.identity import TASK_SEPARATOR, checkpoint_id, child_scope, task_id
 from .errors import OutsideOfRun
 
 if TYPE_CHECKING:
@@ -181,9 +181,7 @@ class TaskContext(Generic[RunT]):
     @property
     def scope_of_task(self) -> str:
         """The namespace of the task itself, below that of its graph."""
-        scope = self.run.scope
-        own = f"{self.name}:{self.id}"
-        return f"{scope}|{own}" if scope else own
+        return child_scope(self.run.scope, f"{self.name}{TASK_SEPARATOR}{self.id}")
 
     @property
     def runtime(self) -> Runtime[Any]:
@@ -220,6 +218,27 @@ class TaskContext(Generic[RunT]):
     def previous(self) -> Any:
         """What the last run of the entrypoint saved."""
         return self.run.previous
+
+
+class CallContext(TaskContext[RunT]):
+    """One attempt at one ``@task`` call.
+
+    Args:
+        caller: The task that makes the call.
+        path: The call's path.
+        name: The task function's name.
+    """
+
+    __slots__ = ("caller",)
+
+    def __init__(self, caller: TaskContext[RunT], path: Path, name: str) -> None:
+        super().__init__(caller.run, path, name, caller.base, caller.step)
+        self.caller = caller
+
+    @property
+    def scope_of_task(self) -> str:
+        """The namespace of the call, below that of the task that makes it."""
+        return child_scope(self.caller.scope_of_task, f"{self.name}{TASK_SEPARATOR}{self.id}")
 
 
 current: ContextVar[TaskContext[Any] | None] = ContextVar("walgraph_task", default=None)

@@ -33,7 +33,7 @@ from ..replay.state import FINISHED
 from ..wal.errors import NotSerializable
 from ..wal.record import TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
-from .context import TaskContext, here
+from .context import CallContext, here
 from .control import Final
 from .effect import Done
 from .errors import GraphInterrupt, InvalidGraph
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from ..replay.state import Outcome
     from ..wal.log import Log
+    from .context import TaskContext
     from .control import Durability
     from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
@@ -123,7 +124,7 @@ class TaskFunction(Generic[P, R]):
             return SyncAsyncFuture.finished(outcome.writes[0][1])
         if outcome is not None and (pending := outcome.pending()):
             return SyncAsyncFuture.failed(GraphInterrupt(shown(pending)))
-        context = TaskContext(run, path, self.name, caller.base, caller.step)
+        context = CallContext(caller, path, self.name)
         wishes = self._attempts(context, (args, kwargs), call, outcome)
         if run.is_async and _on_loop():
             future = SyncAsyncFuture.of_coroutine(self._acarry_out(wishes, context))

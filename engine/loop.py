@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.channel import MISSING
 from ..replay.draft import Draft
-from ..replay.identity import START, is_within, parent_scope
+from ..replay.identity import START
 from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
 from ..replay.questions import open_questions
 from ..wal.codec import Encoder
@@ -106,7 +106,7 @@ class Loop:
                 case Commit():
                     end = self._commit()
                 case Suspend():
-                    end = self._suspend(move)
+                    end = self._suspend()
                 case Fail(paths):
                     end = End("failed", self.errors[paths[0]])
                 case Finish():
@@ -230,9 +230,7 @@ class Loop:
             outcome = graph.outcomes.get(path)
             if outcome is not None and outcome.writes and outcome.writes[0][0] == PARENT_WRITE:
                 command = outcome.writes[0][1]
-                return ParentCommand(
-                    command, parent_scope(self.run.scope) if command.graph == command.PARENT else None
-                )
+                return ParentCommand(command, self.run.above if command.graph == command.PARENT else None)
         return None
 
     def _folded_untracked(self, graph: GraphState) -> dict[str, Any]:
@@ -256,12 +254,10 @@ class Loop:
         read = run.shown.read({**values, **run.untracked} if run.untracked else values, run)
         return read if run.shown_key is None else read.get(run.shown_key)
 
-    def _suspend(self, move: Suspend) -> End:
+    def _suspend(self) -> End:
         """Stop until somebody answers."""
-        scope = self.run.scope
         # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
-        below = (item for item in open_questions(self.draft.state()) if is_within(item.scope, scope))
-        asked = shown([*(question for _, question in move.questions), *(item.question for item in below)])
+        asked = shown(item.question for item in open_questions(self.draft.state(), self.run.scope))
         self._show_interrupts(asked)
         return End("interrupted", None, asked)
 

@@ -99,7 +99,7 @@ def nested_opening(run: Run, given: Any, call: str, caller: tuple[str | int, ...
     if isinstance(given, Command):
         edit = edit_of(run, given)
         return [
-            RunStarted(run.scope, now, call, {}, None, "", 0, {}, caller),
+            RunStarted(run.scope, now, call, {}, None, "", 0, {}, caller, run.above),
             StateEdited(run.scope, now, "command", (edit,)),
         ]
     if given is None:
@@ -107,7 +107,8 @@ def nested_opening(run: Run, given: Any, call: str, caller: tuple[str | int, ...
         raise EmptyInputError(
             message, hint=f"The call of subgraph {run.program.name!r} has nothing to resume."
         )
-    return [RunStarted(run.scope, now, call, given, None, "", 0, checkpoint_metadata(run.config), caller)]
+    metadata = checkpoint_metadata(run.config)
+    return [RunStarted(run.scope, now, call, given, None, "", 0, metadata, caller, run.above)]
 
 
 def checkpoint_metadata(config: Mapping[str, Any]) -> dict[str, Any]:

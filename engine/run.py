@@ -68,6 +68,8 @@ class Run:
         self.recorder = recorder
         self.thread = thread
         self.scope = scope
+        self.above = ""
+        """The scope of the graph whose task runs this one, if this is a subgraph."""
         self.config = config
         self.run_id = ""
         self.context: Any = None

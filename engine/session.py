@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..replay.history import checkpoint_at
-from ..replay.identity import checkpoint_seq, child_scope
+from ..replay.identity import checkpoint_seq, lasting_scope, numbered_scope
 from ..replay.recover import recover
+from ..replay.scopes import is_current
 from ..replay.state import FINISHED, ThreadState
 from ..wal.codec import GLOBAL
 from ..wal.errors import ThreadBusy, WalgraphError
@@ -198,10 +199,10 @@ class Session:
         """See that no other run writes to the scope meanwhile, as two calls of a persistent subgraph would.
 
         Raises:
-            InvalidUpdateError: Another task runs the same persistent subgraph right now.
+            InvalidUpdateError: Another task runs the same persistent subgraph right now, or waits for an answer in it.
         """
         scope = self.scope
-        if scope in recorder.running:
+        if scope in recorder.running or self._is_taken(recorder.state):
             message = (
                 f"subgraph {scope!r} of thread {recorder.thread!r} keeps its state (checkpointer=True), and two tasks "
                 "of one step run it at once"
@@ -214,6 +215,13 @@ class Session:
             yield
         finally:
             recorder.running.discard(scope)
+
+    def _is_taken(self, state: ThreadState) -> bool:
+        """Return whether another task's call of this persistent subgraph is parked in the present step."""
+        graph = state.scopes.get(self.scope)
+        if graph is None or graph.run == self._call or graph.ended not in {"interrupted", "parked"}:
+            return False
+        return is_current(state, self.scope)
 
     def _unlogged(self, given: Any) -> Loop:
         recorder = Recorder("", ThreadState(), GLOBAL, "none")
@@ -296,6 +304,7 @@ class Session:
             run.shown = self.graph.program.reader
         run.sinks = self.sinks
         if self.parent is not None:
+            run.above = self.parent.run.scope
             run.answers = self.parent.run.answers
             if self.graph.settings.log is False:
                 run.answers = {**run.answers, **self.parent.answers}
@@ -357,7 +366,7 @@ class Session:
                 self.parent.asked = (*self.parent.asked, *questions)
             raise GraphInterrupt(end.interrupts)
         output = self._output_of(Loop(self.run))
-        if end.how == "interrupted":
+        if end.interrupts:
             # An entrypoint has no output before it returns; what it returned last time would be misleading.
             whole = output if isinstance(output, dict) and not self.graph.program.is_entrypoint else {}
             return {**whole, "__interrupt__": list(end.interrupts)}
@@ -372,9 +381,9 @@ def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:
     if parent is None:
         return "", ""
     number, parent.subgraphs = parent.subgraphs, parent.subgraphs + 1
-    suffix = f":{number}" if number else ""
-    own = f"{parent.name}{suffix}" if graph.settings.log is True else f"{parent.name}:{parent.id}{suffix}"
-    return child_scope(parent.run.scope, own), f"{parent.id}{suffix}"
+    own = parent.scope_of_task
+    scope = lasting_scope(own) if graph.settings.log is True else own
+    return numbered_scope(scope, number), numbered_scope(parent.id, number)
 
 
 def _restored(loop: Loop) -> Iterator[tuple[str, Any]]:

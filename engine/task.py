@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from ..replay.errors import InvalidUpdateError
 from ..replay.fold import apply_writes
-from ..replay.identity import parent_scope
 from ..replay.state import GOTO_WRITE, UNROUTED
 from ..wal.codec import Encoder
 from ..wal.record import Failure, TaskFailed, TaskFinished, TaskInterrupted, TaskRouted
@@ -295,7 +294,7 @@ def _for_us(job: Job, steering: ParentCommand) -> bool:
 def _steered(job: Job, steering: ParentCommand) -> Done:
     """Keep a command for the graph above as this task's outcome, so that it is given again and not made again."""
     if steering.target is None and steering.command.graph == Command.PARENT:
-        steering.target = parent_scope(job.run.scope) if job.run.scope else None
+        steering.target = job.run.above if job.run.scope else None
     if not job.run.scope:
         # There is no graph above; the command goes to the caller, and nothing is recorded of its task.
         return Done(job.path, (), steering)

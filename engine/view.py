@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ..replay.fold import apply_writes
 from ..replay.identity import LEVEL_SEPARATOR, checkpoint_id, task_id
 from ..replay.plan import unfinished
-from ..replay.questions import open_questions, runs_in
+from ..replay.questions import open_questions
+from ..replay.scopes import runs_in
 from ..replay.state import FINISHED
 from .control import PregelTask, StateSnapshot
 from .interrupt import shown

@@ -41,9 +41,10 @@ from ..wal.record import (
 )
 from .channel import MISSING
 from .errors import InvalidUpdateError
-from .identity import is_within, lives_one_step
+from .identity import ends_with_step
 from .ledger import Ledger
 from .plain import graph_from_plain, thread_from_plain
+from .scopes import above
 from .state import (
     DUE,
     FAILED,
@@ -224,7 +225,7 @@ def commit(blueprint: Blueprint, graph: GraphState, seq: int, record: StepCommit
     return new_graph((
         values, graph.step + 1, seq, record.at, "loop", graph.base, due, sends, joins, deferred,
         graph.due or graph.ran, NO_INPUT, False, EMPTY, graph.ended, graph.reason, graph.metadata, graph.caller,
-        graph.run,
+        graph.run, graph.above,
     ))  # fmt: skip
 
 
@@ -336,7 +337,7 @@ def _admitted(blueprint: Blueprint, graph: GraphState, seq: int, record: RunStar
         step=-1 if fresh else graph.step + 1, base=seq, at=record.at, source="input",
         parent=None if fresh else _parent(graph), due=(blueprint.entry,), sends=(), input=record.input,
         opened=False, outcomes=EMPTY, ended=None, reason=None, metadata=record.metadata, caller=record.caller,
-        run=record.run,
+        run=record.run, above=record.above,
     )  # fmt: skip
 
 
@@ -440,7 +441,9 @@ def without_children(state: ThreadState, scope: str) -> ThreadState:
     if len(state.scopes) == 1 and not state.unread:
         return state
     ended = {
-        key for key in (*state.scopes, *state.unread) if is_within(key, scope) and lives_one_step(key, scope)
+        key
+        for key in (*state.scopes, *state.unread)
+        if ends_with_step(key, scope, lambda name: above(state, name))
     }
     if not ended:
         return state

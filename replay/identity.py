@@ -3,7 +3,7 @@
     checkpoint id   the seq of the barrier, as 20 digits, so that text sorts as numbers do
     task id         thread, scope, the barrier the step follows, path        → a UUID-shaped string
     question id     task id, position among the task's interrupts            → 32 hex digits
-    namespace       ``node:task_id`` for each level, joined by ``|``
+    namespace       ``node:task_id`` of each task around, joined by ``|``; the number of a call that is not the first
 
 Invariants:
 1. No clock, no randomness, no input values: a task that is run again has the id it had.
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import xxhash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..wal.record import Path
 
 START = "__start__"
@@ -64,17 +66,37 @@ def child_scope(scope: str, segment: str) -> str:
     return f"{scope}{LEVEL_SEPARATOR}{segment}" if scope else segment
 
 
-def parent_scope(scope: str) -> str:
-    """Return the namespace one level above ``scope``; the root's is the root itself."""
+def lasting_scope(scope: str) -> str:
+    """Return a namespace without what belongs to one step: task ids, and the numbers of calls."""
+    parts = (part.partition(TASK_SEPARATOR)[0] for part in scope.split(LEVEL_SEPARATOR))
+    return LEVEL_SEPARATOR.join(part for part in parts if not part.isdigit())
+
+
+def shorter_scope(scope: str) -> str:
+    """Return a namespace without its last part, which names the graph above where nothing else was recorded."""
     return scope.rpartition(LEVEL_SEPARATOR)[0]
 
 
-def is_within(scope: str, above: str) -> bool:
-    """Return whether ``scope`` lies below ``above``, at any depth."""
-    return scope != above and (not above or scope.startswith(above + LEVEL_SEPARATOR))
+def numbered_scope(scope: str, number: int) -> str:
+    """Return the namespace of a task's call of a subgraph; the first call's is the task's own."""
+    return f"{scope}{LEVEL_SEPARATOR}{number}" if number else scope
 
 
-def lives_one_step(scope: str, above: str) -> bool:
-    """Return whether ``scope``, below ``above``, belongs to one task of it and so ends with that task's step."""
-    rest = scope[len(above) + 1 :] if above else scope
-    return TASK_SEPARATOR in rest.partition(LEVEL_SEPARATOR)[0]
+def lives_one_step(scope: str) -> bool:
+    """Return whether a namespace belongs to one task, and so ends with that task's step."""
+    return TASK_SEPARATOR in scope
+
+
+def ends_with_step(scope: str, of: str, above: Callable[[str], str]) -> bool:
+    """Return whether a namespace belongs to a task of ``of``, at any depth, and so ends with that task's step.
+
+    Args:
+        scope: The namespace.
+        of: The namespace of the graph whose step ends.
+        above: Gives the namespace of the graph that runs a subgraph.
+    """
+    while lives_one_step(scope):
+        scope = above(scope)
+        if scope == of:
+            return True
+    return False

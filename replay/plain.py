@@ -47,6 +47,8 @@ def graph_to_plain(graph: GraphState) -> dict[str, Any]:
         "caller": None if graph.caller is None else list(graph.caller),
         "run": graph.run,
     }
+    if graph.above is not None:
+        plain["above"] = graph.above
     if graph.input is not NO_INPUT:
         plain["input"] = graph.input
     return plain
@@ -77,6 +79,7 @@ def graph_from_plain(plain: dict[str, Any]) -> GraphState:
         metadata=plain["metadata"],
         caller=None if plain["caller"] is None else tuple(plain["caller"]),
         run=plain["run"],
+        above=plain.get("above"),
     )
 
 

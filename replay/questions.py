@@ -24,11 +24,9 @@ from ..wal.record import (
     TaskFinished,
     TaskInterrupted,
 )
-from .identity import is_within, parent_scope
+from .scopes import around, is_current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..wal.record import Path, Question
     from .state import ThreadState, Unread
 
@@ -41,11 +39,16 @@ class Asked(NamedTuple):
     question: Question
 
 
-def open_questions(state: ThreadState) -> list[Asked]:
-    """Return the thread's open questions, those of the outer graphs first."""
+def open_questions(state: ThreadState, top: str = "") -> list[Asked]:
+    """Return the open questions of a graph and of all below it, in the order in which tasks are listed.
+
+    Args:
+        state: The thread.
+        top: The graph's scope; the root's for all of the thread's questions.
+    """
     asked: list[Asked] = []
-    for scope in sorted({*state.scopes, *state.unread}):
-        if not is_current(state, scope):
+    for scope in {*state.scopes, *state.unread}:
+        if not is_current(state, scope, top):
             # A persistent subgraph whose caller has gone on since; nobody waits for its answer.
             continue
         held: dict[Path, dict[str, Question]] = {}
@@ -69,7 +72,7 @@ def open_questions(state: ThreadState) -> list[Asked]:
             for path, questions in held.items()
             for question in questions.values()
         )
-    return asked
+    return sorted(asked, key=lambda item: _order(state, item)) if len(asked) > 1 else asked
 
 
 def answering(state: ThreadState, asked: Asked, answer: Any) -> list[TaskAnswered]:
@@ -79,58 +82,11 @@ def answering(state: ThreadState, asked: Asked, answer: Any) -> list[TaskAnswere
     return records
 
 
-def around(state: ThreadState, scope: str, path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield scope and path of the tasks around a task, innermost first."""
-    while True:
-        while len(path) > 1:
-            path = path[:-1]
-            yield scope, path
-        caller = _caller(state, scope)
-        if caller is None:
-            return
-        scope, path = parent_scope(scope), caller
-        yield scope, path
-
-
-def is_current(state: ThreadState, scope: str) -> bool:
-    """Return whether a scope's run was called in the present step of the graph above it, at every level."""
-    while scope:
-        above = parent_scope(scope)
-        if _base(state, scope) <= _base(state, above):
-            return False
-        scope = above
-    return True
-
-
-def runs_in(state: ThreadState, below: str, scope: str, path: Path) -> bool:
-    """Return whether the task at ``path`` in ``scope`` runs the subgraph ``below``, directly or deeper down."""
-    return is_within(below, scope) and is_current(state, below) and (scope, path) in around(state, below, ())
-
-
-def _base(state: ThreadState, scope: str) -> int:
-    """Return the seq of a scope's newest barrier."""
-    graph = state.scopes.get(scope)
-    if graph is not None:
-        return graph.base
-    unread = state.unread.get(scope)
-    while unread is not None:
-        match unread.record:
-            case RunStarted() | StepCommitted() | Forked() | StateEdited(how="update" | "clear"):
-                return unread.seq
-        unread = unread.older
-    return 0
-
-
-def _caller(state: ThreadState, scope: str) -> Path | None:
-    if not scope:
-        return None
-    graph = state.scopes.get(scope)
-    if graph is not None:
-        return graph.caller
-    for record in _unread(state.unread.get(scope)):
-        if isinstance(record, RunStarted):
-            return record.caller
-    return None
+def _order(state: ThreadState, asked: Asked) -> tuple[Any, ...]:
+    """Return what questions are sorted by: the places of the tasks around, outermost first, in the order of P-3."""
+    paths = [asked.path, *(path for _, path in around(state, asked.scope, asked.path))]
+    places = [tuple((isinstance(part, str), part) for part in path) for path in reversed(paths)]
+    return places, asked.scope, asked.question.position
 
 
 def _unread(unread: Unread | None) -> list[Any]:

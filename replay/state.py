@@ -93,6 +93,8 @@ class GraphState(NamedTuple):
     caller: Path | None = None
     run: str = ""
     """The run that was admitted last; for a subgraph, the call of its parent's task that runs it."""
+    above: str | None = None
+    """For a subgraph: the scope of the graph whose task runs it; None where the scope's own text says it."""
 
     def paths(self) -> list[Path]:
         """Return the paths of the step's tasks: sends first, then nodes, as LangGraph lists them (P-3)."""

@@ -17,7 +17,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from ..replay.identity import is_within, lives_one_step
+from ..replay.identity import ends_with_step, shorter_scope
 from ..replay.plain import graph_to_plain
 from ..replay.state import FINISHED, UNROUTED, ThreadState
 from ..wal.codec import Encoder
@@ -49,6 +49,7 @@ class Order:
         self._found = found
         self._finished: dict[str, set[Path]] = {}
         self._opened: dict[str, int | None] = {}
+        self._above: dict[str, str] = {}
         self._begin(begin)
 
     def see(self, seq: int, record: Record, state: ThreadState | None = None) -> None:
@@ -69,6 +70,8 @@ class Order:
                 self._barrier(scope)
             case RunStarted(scope) | Forked(scope) | StateEdited(scope, _, "update" | "clear"):
                 self._barrier(scope)
+                if isinstance(record, RunStarted) and record.above is not None:
+                    self._above[scope] = record.above
                 if isinstance(record, Forked):
                     self._resume(scope, record.state)
             case StateFolded():
@@ -90,6 +93,8 @@ class Order:
                 self.see(each.seq, each.record)
 
     def _resume(self, scope: str, plain: dict[str, Any]) -> None:
+        if plain.get("above") is not None:
+            self._above[scope] = plain["above"]
         if plain["opened"]:
             self._opened[scope] = plain["step"] + 1
         done = {FINISHED, UNROUTED}
@@ -99,7 +104,7 @@ class Order:
         self._finished.pop(scope, None)
         self._opened.pop(scope, None)
         for held in [*self._finished, *self._opened]:
-            if is_within(held, scope) and lives_one_step(held, scope):
+            if ends_with_step(held, scope, lambda name: self._above.get(name, shorter_scope(name))):
                 self._finished.pop(held, None)
                 self._opened.pop(held, None)
 

@@ -11,8 +11,9 @@ WIRE       A record is one msgpack array: its kind number, then its fields in th
            writes and targets are arrays; user values are encoded by ``wal.codec``.
 
 SCOPE      The graph that a record is about: ``""`` for the graph that the user runs, else the namespace of a
-           subgraph, ``node:task_id`` for each level, joined by ``|``. A subgraph's records lie in the log of the
-           thread that called it, so that parent and child commit together.
+           subgraph: ``node:task_id`` for each task around it, joined by ``|``, and the number of the call if it is
+           not the task's first; without task ids if its history goes on from run to run. A subgraph's records lie in
+           the log of the thread that called it, so that parent and child commit together.
 
 PATH       The task within its scope and step: ``("fetch",)`` for a node, ``(3,)`` for the fourth ``Send``, and the
            caller's path with the position (int) or the key (str) of the call for a nested ``@task``.
@@ -95,6 +96,8 @@ class RunStarted(NamedTuple):
     metadata: dict[str, Any]
     caller: Path | None = None
     """For a subgraph: the path, in the scope above, of the task that runs it."""
+    above: str | None = None
+    """For a subgraph: the scope of the graph whose task runs it; None for the one that its own scope's text names."""
 
 
 class RunResumed(NamedTuple):

@@ -60,7 +60,7 @@ def _thread_created(record: Any, _values: Values) -> list[Any]:
 
 def _run_started(record: Any, values: Values) -> list[Any]:
     values += (record.input, record.metadata)
-    return [2, *record]
+    return [2, *record] if record.above is not None else [2, *record[:-1]]
 
 
 def _run_resumed(record: Any, _values: Values) -> list[Any]:

@@ -164,7 +164,12 @@ RECORDS = [
     Forked("", AT, 17, "update", {"count": 3}),
     StateFolded(99, {"count": 4}),
 ]
-CASES = {type(record).__name__: record for record in RECORDS} | {"values": StateFolded(1, VALUES)}
+NESTED = RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1")
+"""What a subgraph's run begins with: who called it, and in which graph."""
+CASES = {type(record).__name__: record for record in RECORDS} | {
+    "values": StateFolded(1, VALUES),
+    "RunStarted-nested": NESTED,
+}
 
 
 def hexadecimal(data: bytes) -> str:

@@ -1,0 +1,102 @@
+"""Which graph of a thread runs which: the subgraphs around a task, and those below it.
+
+    ""                         the graph that the user runs
+    fetch:4f…                  the subgraph of its task ``fetch``             above: ""
+    fetch:4f…|1                the second that this task called               above: ""
+    fetch:4f…|parse:9a…        the subgraph of the task ``parse`` in it       above: fetch:4f…
+    report:7c…|load:03…        called in the @task ``load`` of ``report``     above: ""
+    fetch|memory               keeps its history from run to run              above: fetch:4f…, of the last call
+
+A namespace is made of tasks and not of graphs, so which graph is above is recorded when the subgraph's run begins.
+
+Invariants:
+1. What is said here holds whether or not a subgraph's own graph is known: records kept unread are looked through.
+
+It must not change state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..wal.record import Forked, RunStarted, StateEdited, StepCommitted
+from .identity import shorter_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..wal.record import Path
+    from .state import ThreadState
+
+
+def above(state: ThreadState, scope: str) -> str:
+    """Return the scope of the graph whose task runs the subgraph ``scope``; the root's is the root itself."""
+    graph = state.scopes.get(scope)
+    found = graph.above if graph is not None else None
+    if graph is None and (started := _started(state, scope)) is not None:
+        found = started.above
+    # Logs from before this was recorded have one segment for each graph.
+    return shorter_scope(scope) if found is None else found
+
+
+def caller(state: ThreadState, scope: str) -> Path | None:
+    """Return the path, in the graph above, of the task that runs the subgraph ``scope``; None for the root."""
+    graph = state.scopes.get(scope)
+    if graph is not None:
+        return graph.caller
+    started = _started(state, scope)
+    return None if started is None else started.caller
+
+
+def around(state: ThreadState, scope: str, path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield scope and path of the tasks around a task, innermost first."""
+    while True:
+        while len(path) > 1:
+            path = path[:-1]
+            yield scope, path
+        outer = caller(state, scope)
+        if outer is None:
+            return
+        scope, path = above(state, scope), outer
+        yield scope, path
+
+
+def is_current(state: ThreadState, scope: str, top: str = "") -> bool:
+    """Return whether a subgraph runs below ``top`` and was called in the present step of each graph in between."""
+    while scope != top:
+        outer = above(state, scope)
+        if not scope or (outer != top and outer not in state.scopes and outer not in state.unread):
+            return False
+        if _base(state, scope) <= _base(state, outer):
+            return False
+        scope = outer
+    return True
+
+
+def runs_in(state: ThreadState, below: str, scope: str, path: Path) -> bool:
+    """Return whether the task at ``path`` in ``scope`` runs the subgraph ``below``, directly or deeper down."""
+    return bool(below) and is_current(state, below) and (scope, path) in around(state, below, ())
+
+
+def _base(state: ThreadState, scope: str) -> int:
+    """Return the seq of a scope's newest barrier."""
+    graph = state.scopes.get(scope)
+    if graph is not None:
+        return graph.base
+    unread = state.unread.get(scope)
+    while unread is not None:
+        match unread.record:
+            case RunStarted() | StepCommitted() | Forked() | StateEdited(how="update" | "clear"):
+                return unread.seq
+        unread = unread.older
+    return 0
+
+
+def _started(state: ThreadState, scope: str) -> RunStarted | None:
+    """Return the record of the newest run of a scope whose graph is not known."""
+    unread = state.unread.get(scope)
+    while unread is not None:
+        if isinstance(unread.record, RunStarted):
+            return unread.record
+        unread = unread.older
+    return None
