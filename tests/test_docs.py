@@ -22,7 +22,7 @@ from walgraph.engine import errors as engine_errors
 from walgraph.replay import errors as replay_errors
 from walgraph.tools import errors as tool_errors
 from walgraph.wal import errors as wal_errors
-from walgraph.wal import frame, record
+from walgraph.wal import frame, item_layout, record
 
 PAGES = pages()
 ERRORS = (wal_errors, replay_errors, engine_errors, tool_errors)
@@ -115,6 +115,7 @@ SOURCES = {
     "modules": module_list,
     "record": lambda: docstring(record),
     "frame": lambda: docstring(frame),
+    "items": lambda: docstring(item_layout),
     "errors": error_table,
 }
 

@@ -14,6 +14,7 @@ This module must not know what is in the tables.
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import lmdb
@@ -23,7 +24,7 @@ from .creation import create as create_log
 from .directory import check_file, hold, is_there, not_a_log, refuse_remote
 from .errors import FormatTooNew, LogCorrupt, LogFull, LogInUse, LogNotFound, LogReadOnly
 from .flush import LMDB_FLAGS
-from .tables import META, TABLE_NAMES
+from .tables import LATER_NAMES, META, TABLE_NAMES
 
 SMALLEST_MAP = 1 << 30
 
@@ -41,6 +42,9 @@ class Environment:
         self.closed = False
         self._lock = lock
         self.handles: tuple[Any, ...] = ()
+        self.later: set[int] = set()
+        """Which of the tables that not every log has are open."""
+        self._opening = threading.Lock()
         self.format = 0
         self.store = b""
 
@@ -58,7 +62,7 @@ class Environment:
             handles = [self.lmdb.open_db(name, create=False) for name in TABLE_NAMES]
         except (lmdb.NotFoundError, lmdb.ReadonlyError, lmdb.IncompatibleError):
             raise not_a_log(self.path, "it is an LMDB file without a log's tables") from None
-        self.handles = tuple(handles)
+        self.handles = (*handles, *[None] * len(LATER_NAMES))
         with self.lmdb.begin() as txn:
             version = txn.get(b"format", db=handles[META])
             self.store = txn.get(b"store", db=handles[META]) or b""
@@ -68,6 +72,21 @@ class Environment:
         if self.format > FORMAT:
             message = f"The log at {self.path} has format {self.format}; this walgraph reads format {FORMAT}."
             raise FormatTooNew(message, hint="Upgrade walgraph.", path=self.path, format=self.format)
+
+    def open_later(self, table: int, *, create: bool) -> bool:
+        """Open a table that not every log has, and tell whether it is there."""
+        name = LATER_NAMES[table - len(TABLE_NAMES)]
+        with self._opening:
+            if table not in self.later:
+                if not create:
+                    # Opening a table takes the lock of writers, so it is looked for in LMDB's own list of tables first.
+                    with self.lmdb.begin() as txn:
+                        if txn.get(name) is None:
+                            return False
+                handle = self.lmdb.open_db(name, create=create)
+                self.handles = (*self.handles[:table], handle, *self.handles[table + 1 :])
+                self.later.add(table)
+        return True
 
 
 def open_environment(

@@ -28,7 +28,7 @@ from .environment import Environment
 from .errors import LogClosed, LogCorrupt, LogFailed, LogFull, LogReadOnly, WalgraphError
 from .store import Durability
 from .table_store import TableStore
-from .tables import LOG, TABLE_NAMES, Tables
+from .tables import LATER_NAMES, LOG, TABLE_NAMES, Tables
 
 _FULL = (lmdb.MapFullError, lmdb.DiskError)
 NO_ROOM = 64 * 1024
@@ -203,6 +203,23 @@ class LmdbTables(Tables):
             raise LogReadOnly(message, hint="Open it without readonly.")
         return LmdbTransaction(self.environment, write=True)
 
+    def prepare(self, table: int, *, create: bool) -> bool:
+        """Open a table that not every log has, making it if it is not there."""
+        environment = self.environment
+        if environment.closed:
+            raise LogClosed(f"The log at {environment.path} was closed.", hint="Open it again.")
+        if table in environment.later:
+            return True
+        if environment.readonly and create:
+            raise LogReadOnly(
+                f"The log at {environment.path} was opened for reading only.",
+                hint="Open it without readonly.",
+            )
+        try:
+            return environment.open_later(table, create=create)
+        except (lmdb.Error, OSError) as error:
+            raise translate(error, environment.path) from error
+
 
 class LmdbStore(TableStore):
     """The contract over an LMDB environment."""
@@ -218,9 +235,13 @@ class LmdbStore(TableStore):
         environment = self.environment
         info, stat = environment.lmdb.info(), environment.lmdb.stat()
         page = stat["psize"]
+        names = dict(enumerate(TABLE_NAMES + LATER_NAMES))
+        there = [
+            table for table in names if table < len(TABLE_NAMES) or self._tables.prepare(table, create=False)
+        ]
         with self._tables.read() as txn:
-            entries = {name.decode(): txn.count(table) for table, name in enumerate(TABLE_NAMES)}
-            pages = sum(_pages(environment, table) for table in range(len(TABLE_NAMES)))
+            entries = {names[table].decode(): txn.count(table) for table in there}
+            pages = sum(_pages(environment, table) for table in there)
         size = Path(environment.path, "data.mdb").stat().st_size
         return {
             "storage": "lmdb",

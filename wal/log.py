@@ -32,7 +32,9 @@ from .errors import LogClosed, LogCorrupt, LogReadOnly, StaleWriter
 from .flush import LMDB_FLAGS, Fsync
 from .frame import Header
 from .head import ThreadHead, to_head
+from .items import Items
 from .keyspace import RESTORE
+from .promise import renewed
 from .record import Record, Reference, StateFolded
 from .store import Durability, Row, Snapshot, Store
 from .writer import Values, Writer
@@ -231,6 +233,13 @@ class Log:
         """Cut off the records that a snapshot at or before ``upto`` stands for; return how many frames went."""
         core, thread = self._flushed(thread_id, write=True)
         return core.store.truncate(thread, upto)
+
+    def items(self, *, cached: bool = False, write: bool = False) -> Items:
+        """Return what stores, or caches, keep beside the records; ``write``: to change it."""
+        core = self._live(write=write)
+        if write and core.committer.failure is not None:
+            raise renewed(core.committer.failure)
+        return core.store.cached if cached else core.store.items
 
     def flush(self, thread_id: ThreadId | None = None) -> None:
         """Return when everything that this process appended is durable; groups are shared by all threads."""

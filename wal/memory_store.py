@@ -21,7 +21,7 @@ from typing import Self
 from .errors import LogCorrupt
 from .store import Durability
 from .table_store import TableStore
-from .tables import LOG, META, TABLE_NAMES, Tables
+from .tables import LATER_NAMES, LOG, META, TABLE_NAMES, Tables
 
 
 class MemoryTransaction:
@@ -139,8 +139,8 @@ class MemoryTables(Tables):
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.committed = 0
-        self.values: list[dict[bytes, bytes]] = [{} for _ in TABLE_NAMES]
-        self.keys: list[list[bytes]] = [[] for _ in TABLE_NAMES]
+        self.values: list[dict[bytes, bytes]] = [{} for _ in TABLE_NAMES + LATER_NAMES]
+        self.keys: list[list[bytes]] = [[] for _ in TABLE_NAMES + LATER_NAMES]
 
     def read(self) -> MemoryTransaction:
         """Return a transaction to read in."""
@@ -149,6 +149,10 @@ class MemoryTables(Tables):
     def write(self) -> MemoryTransaction:
         """Return a transaction to write in."""
         return MemoryTransaction(self)
+
+    def prepare(self, table: int, *, create: bool) -> bool:
+        """Every table is there."""
+        return True
 
 
 class MemoryStore(TableStore):
@@ -170,6 +174,8 @@ class MemoryStore(TableStore):
     def renew_locks(self) -> None:
         """Give a forked child its own lock, since the inherited one may be held by a thread that it lacks."""
         self.tables.lock = threading.RLock()
+        self.items.renew_locks()
+        self.cached.renew_locks()
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -30,6 +30,7 @@ import xxhash
 from .blob import Blob
 from .errors import LogCorrupt
 from .frame import Header, Summary
+from .items import Items
 
 
 class Durability(enum.IntEnum):
@@ -163,6 +164,10 @@ class Store(ABC):
 
     durability: Durability
     readonly: bool = False
+    items: Items
+    """What stores keep beside the records."""
+    cached: Items
+    """What caches keep."""
 
     @abstractmethod
     def commit(self, group: Group) -> list[Verdict]:

@@ -50,6 +50,7 @@ from .keyspace import (
 )
 from .shelf import Shelf, mark
 from .store import Committed, Conflict, Frame, Group, Position, Row, Snapshot, Store, Verdict
+from .table_items import shelves
 from .tables import BLOBS, LOG, NAMES, SNAPS, THREADS, ReadTransaction, Tables, WriteTransaction
 
 CUT = 1000
@@ -65,6 +66,7 @@ class TableStore(Store):
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self.items, self.cached = shelves(tables)
         self._numbers: dict[str, bytes] = {}
         self._shelf = Shelf()
         # Position and rows as our last commit left them, with its transaction's number: the next transaction bears the

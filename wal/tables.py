@@ -1,4 +1,4 @@
-"""What a store needs from its storage: six ordered tables and transactions over them.
+"""What a store needs from its storage: ordered tables and transactions over them.
 
     META      b"format", b"store"                     → what this log is
     THREADS   0 → ``Position``; thread number (u64)   → ``Row``
@@ -7,6 +7,8 @@
     SNAPS     thread number + seq (2 × u64)           → checksum + encoded state
     BLOBS     digest (16) + chunk number (u32)        → chunk
     MARKS     digest                                  → empty; blobs that commits used while a sweep runs
+    ITEMS     what stores keep, see ``wal.item_layout``; made when it is first needed
+    CACHED    what caches keep, in the same way
 
 Keys are ordered as bytes. ``Position`` lies among the rows so that a commit touches one page less.
 
@@ -26,6 +28,10 @@ from typing import Protocol, Self
 
 META, THREADS, NAMES, LOG, SNAPS, BLOBS, MARKS = range(7)
 TABLE_NAMES = (b"meta", b"threads", b"names", b"log", b"snap", b"blob", b"mark")
+"""The tables that every log has."""
+ITEMS, CACHED = range(len(TABLE_NAMES), len(TABLE_NAMES) + 2)
+LATER_NAMES = (b"item", b"cache")
+"""The tables that a log gets when they are first needed, so that logs without them are as they always were."""
 
 
 class ReadTransaction(Protocol):
@@ -104,3 +110,7 @@ class Tables(ABC):
     @abstractmethod
     def write(self) -> WriteTransaction:
         """Return a transaction to write in; waits while another is open."""
+
+    @abstractmethod
+    def prepare(self, table: int, *, create: bool) -> bool:
+        """Make a table usable that not every log has; tell whether it is there. Not within a transaction."""

@@ -6,6 +6,7 @@
     records     each body decodes, and has as many records as its header says
     snapshots   each checksum; each decodes; the horizon has its snapshot
     blobs       each one named is there; each one there is what its digest says
+    items       each checksum, name and count of stores and caches; each value decodes
 
 What a snapshot should say is known only above: ``check`` is called with each and returns what is wrong with it.
 
@@ -28,6 +29,7 @@ from .codec import GLOBAL, Decoder, references
 from .directory import walk_pages
 from .errors import LogCorrupt, WalgraphError
 from .frame import Header
+from .items import Item
 from .log import Log
 from .record import StateFolded
 from .store import Row, Store
@@ -53,6 +55,7 @@ class Report(NamedTuple):
     records: int
     snapshots: int
     blobs: int
+    items: int = 0
 
     @property
     def ok(self) -> bool:
@@ -70,16 +73,15 @@ class _Walk:
         self.problems: list[Problem] = []
         self.named: dict[bytes, tuple[str, int]] = {}
         self.lsns: set[int] = set()
-        self.frames = self.records = self.snapshots = self.threads = self.blobs = 0
+        self.frames = self.records = self.snapshots = self.threads = self.blobs = self.items = 0
         self.decoder: Decoder = log.decoder(GLOBAL, lenient=True)
 
     def found(self, what: str, thread: str = "", seq: int | None = None, lsn: int | None = None) -> None:
         self.problems.append(Problem(what, thread, seq, lsn))
 
     def report(self) -> Report:
-        return Report(
-            tuple(self.problems), self.threads, self.frames, self.records, self.snapshots, self.blobs
-        )
+        counts = (self.threads, self.frames, self.records, self.snapshots, self.blobs, self.items)
+        return Report(tuple(self.problems), *counts)
 
 
 def verify(
@@ -116,6 +118,7 @@ def verify(
     _verify_threads(walk)
     _verify_position(walk)
     _verify_blobs(walk)
+    _verify_items(walk)
     return walk.report()
 
 
@@ -231,6 +234,21 @@ def _verify_blobs(walk: _Walk) -> None:
         if digest_of(data) != digest:
             thread, seq = walk.named.get(digest, ("", None))
             walk.found(f"the large value {digest.hex()} is not what its digest says", thread, seq)
+
+
+def _verify_items(walk: _Walk) -> None:
+    def look(item: Item) -> str | None:
+        try:
+            walk.decoder.value(item.value)
+        except WalgraphError as error:
+            return error.message
+        return None
+
+    for what, shelf in (("store", walk.store.items), ("cache", walk.store.cached)):
+        count, wrong = shelf.check(look)
+        walk.items += count
+        for problem in wrong:
+            walk.found(f"{what}: {problem}")
 
 
 def _name(walk: _Walk, digests: set[bytes], thread: str, seq: int) -> None:
