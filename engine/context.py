@@ -138,20 +138,25 @@ class TaskContext(Generic[RunT]):
         self.slot: Slot | None = None
         """This call's place among those that may run at once on the event loop, if they are limited."""
         self._id: str | None = None
-        # ``begin`` sets these for every attempt; a task that never begins one is asked for them all the same.
-        self.attempt = 1
-        self.asked: tuple[Question, ...] = ()
+        self._reset(1)
 
-    def begin(self, attempt: int, outcome: Outcome | None) -> None:
-        """Start an attempt: count from zero, with the answers that are recorded by now."""
+    def _reset(self, attempt: int) -> None:
         self.attempt = attempt
         self.calls = itertools.count()
         self.children: list[Any] = []
         self.questions = 0
         self.subgraphs = 0
-        self.asked = ()
-        self.answers = dict(outcome.answers) if outcome is not None and outcome.answers else {}
-        self.known = outcome.questions if outcome is not None else ()
+        self.asked: tuple[Question, ...] = ()
+        self.answers: dict[str, Any] = {}
+        self.known: tuple[Question, ...] = ()
+
+    def begin(self, attempt: int, outcome: Outcome | None) -> None:
+        """Start an attempt: count from zero, with the answers that are recorded by now."""
+        if attempt > 1:
+            self._reset(attempt)
+        if outcome is not None:
+            self.answers = dict(outcome.answers)
+            self.known = outcome.questions
         if self.run.answers:
             self.answers.update(self.run.answers)
 

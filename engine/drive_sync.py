@@ -36,17 +36,19 @@ class Performer:
     def __init__(self, limit: int | None, sink: Sink | None) -> None:
         self._limit = limit
         self._sink = sink
+        self._is_watched = sink is not None and sink.is_eager
         self._pool: Pool | None = None
         self._running = 0
         self._ended: list[Done] = []
         self._changed = threading.Condition()
 
+    def is_inline(self, jobs: Sequence[Job]) -> bool:
+        """Return whether jobs are one task alone, which runs in the run's own thread unless it is watched live."""
+        return len(jobs) == 1 and not self._running and not self._is_watched
+
     def perform(self, jobs: Sequence[Job]) -> Generator[Any, None, list[Done]]:
         """Start jobs, wait until some task has ended, and return the outcomes; yields chunks meanwhile."""
-        sink = self._sink
-        is_watched = sink is not None and sink.is_eager
-        if len(jobs) == 1 and not self._running and not is_watched:
-            return [perform(jobs[0])]
+        sink, is_watched = self._sink, self._is_watched
         if jobs and self._pool is None:
             self._pool = Pool(self._limit)
         if sink is not None and is_watched:
@@ -114,7 +116,11 @@ def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:
                 if effect.__class__ is Append:
                     recorder.record(*effect)
                 elif effect.__class__ is Perform:
-                    answer = yield from performer.perform(effect.jobs)
+                    jobs = effect.jobs
+                    if performer.is_inline(jobs):
+                        answer = [perform(jobs[0])]
+                    else:
+                        answer = yield from performer.perform(jobs)
                     # No yield before the loop has the outcomes: the consumer may leave at it.
                     continue
                 else:

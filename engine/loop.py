@@ -85,20 +85,12 @@ class Loop:
         for record in opening:
             self.draft.add(record)
 
-    @property
-    def graph(self) -> GraphState:
-        """The draft's state of this run's graph."""
-        graph = self.draft.graph
-        assert graph is not None, "a run begins with its admission"
-        return graph
-
     def effects(self) -> Generator[Effect, Any, End]:
         """Yield what is to be done, until the run ends."""
         while True:
-            move = plan(self.graph)
-            match move:
+            match plan(self.draft.graph):
                 case Begin():
-                    end = self._begin(move)
+                    end = self._begin()
                 case Execute(paths):
                     # If an outcome among what is drafted cannot be written, the plan was made on a wrong state.
                     is_whole = not (self.draft.records or self.events) or (yield from self._append())
@@ -115,21 +107,23 @@ class Loop:
             if end is not None and (yield from self._record_end(end)):
                 return end
 
-    def _begin(self, move: Begin) -> End | None:
+    def _begin(self) -> End | None:
         """Start a step, unless something says that the run is to stop before it."""
-        run, graph = self.run, self.graph
-        if move.step > run.stop:
+        run, graph = self.run, self.draft.graph
+        step = graph.step + 1
+        if step > run.stop:
             return End("failed", _too_many_steps(run))
         before = run.breakpoints.before
         if before and graph.base != run.resumed_at and Breakpoints.match(before, self._names(graph)):
             return self._park()
         if run.control is not None and run.control.drain_reason is not None:
             return End("drained", GraphDrained(run.control.drain_reason))
-        self.draft.add(StepStarted(run.scope, move.step, move.nodes, move.sends))
-        if self._hidden is not None and graph.due == self._hidden:
+        due = graph.due
+        self.draft.add(StepStarted(run.scope, step, due, len(graph.sends)))
+        if due == self._hidden:
             # The hidden START without routers calls no user code, so it need not wait for the admission. If the input
             # is refused it is performed like any other task, and fails after the admission is on record.
-            done = perform(self._job(self._hidden, self.graph))
+            done = perform(self._jobs([due], self.draft.graph)[0])
             if done.error is None:
                 self._take(done)
         return None
@@ -139,16 +133,16 @@ class Loop:
 
     def _execute(self, paths: list[Path]) -> Generator[Effect, Any, End | None]:
         """See that tasks run, and record what becomes of them as they end."""
-        run, graph = self.run, self.graph
-        run.step = graph.step + 1
-        jobs: Sequence[Job] = [self._job(path, graph) for path in paths]
+        run, draft = self.run, self.draft
+        jobs: Sequence[Job] = self._jobs(paths, self.draft.graph)
         left = len(jobs)
         while left:
             ended: list[Done] = yield Perform(jobs)
             jobs = ()
             left -= len(ended)
             # Tasks record their own children while they run, so the state has moved on.
-            self.draft.begin(run.recorder.state)
+            if run.recorder.state is not draft.base:
+                draft.begin(run.recorder.state)
             for done in ended:
                 self._take(done)
             if left:
@@ -158,11 +152,16 @@ class Loop:
             return None
         return End("drained" if isinstance(self.parked, GraphDrained) else "aborted", self.parked)
 
-    def _job(self, path: Path, graph: GraphState) -> Job:
-        run = self.run
-        name = graph.node_of(path)
-        context = TaskContext(run, path, name, graph.base, graph.step + 1)
-        return Job(run, run.program.nodes[name], context, graph, graph.outcomes.get(path))
+    def _jobs(self, paths: list[Path], graph: GraphState) -> list[Job]:
+        """Return tasks of the step that is open, ready to be performed."""
+        run, base, outcome_of = self.run, graph.base, graph.outcomes.get
+        step = run.step = graph.step + 1
+        jobs = []
+        for path in paths:
+            node = run.program.nodes[graph.node_of(path)]
+            context = TaskContext(run, path, node.name, base, step)
+            jobs.append(Job(run, node, context, graph, outcome_of(path)))
+        return jobs
 
     def _take(self, done: Done) -> None:
         """Draft what a task came to, and what is to be shown of it."""
@@ -180,7 +179,7 @@ class Loop:
             self.parked = self.parked or error
         elif run.sinks and run.wants("updates"):
             first = done.records[0] if done.records else None
-            name = self.graph.node_of(done.path)
+            name = self.draft.graph.node_of(done.path)
             if isinstance(first, TaskFinished) and name != START:
                 self.events.append(("updates", {name: self.update((*first.writes, *done.untracked))}))
 
@@ -194,7 +193,7 @@ class Loop:
 
     def _commit(self) -> End | None:
         """Close the step, if its outcomes can be folded together."""
-        run, graph = self.run, self.graph
+        run, graph = self.run, self.draft.graph
         steering = self._command_for_parent(graph) if run.scope else None
         if steering is not None:
             return End("parent", steering)
@@ -248,7 +247,7 @@ class Loop:
     def output(self) -> Any:
         """Return what the caller is given of the present values."""
         run = self.run
-        values = self.graph.values
+        values = self.draft.graph.values
         if run.program.is_entrypoint:
             return values.get("__end__")
         read = run.shown.read({**values, **run.untracked} if run.untracked else values, run)
@@ -327,7 +326,7 @@ class Loop:
             found = True
             name = self.draft.state().scopes[record.scope].node_of(record.path)
             problem.add_note(
-                f"returned by node {name!r} in step {self.graph.step + 1} of thread {self.run.thread!r}"
+                f"returned by node {name!r} in step {self.draft.graph.step + 1} of thread {self.run.thread!r}"
             )
             self.errors[record.path] = problem
             self.draft.add(TaskFailed(record.scope, record.path, failure_of(problem), 1))

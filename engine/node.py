@@ -54,7 +54,7 @@ class Branch:
 class Callee:
     """A callable of the user, with what its signature wants beyond the first argument."""
 
-    __slots__ = ("function", "inject", "is_async", "is_runnable", "wants_input")
+    __slots__ = ("function", "inject", "is_async", "is_bare", "is_runnable", "wants_input")
 
     def __init__(self, function: Any) -> None:
         """Look the callable over.
@@ -71,6 +71,8 @@ class Callee:
             raise InvalidGraph(message, hint="Give add_node a function, or anything that can be called.")
         self.is_async = not self.is_runnable and is_coroutine_function(function)
         self.inject, self.wants_input = ((), True) if self.is_runnable else _injected(function)
+        self.is_bare = self.wants_input and not (self.inject or self.is_async or self.is_runnable)
+        """Whether calling it is ``function(input)``."""
 
     def bind(self, argument: Any, context: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a call: the task's input, and what ``context`` (a TaskContext) injects."""

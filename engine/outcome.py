@@ -48,9 +48,11 @@ def writes_of(program: Program, name: str, value: Any) -> tuple[list[Write], lis
     if program.is_entrypoint:
         value, save = (value.value, value.save) if isinstance(value, Final) else (value, value)
         return [("__end__", value), ("__previous__", save)], []
-    if value.__class__ is dict:
+    if value.__class__ is dict and not program.root:
         # What nearly every node returns.
-        return prepared(program, _updates(program, name, value)), []
+        channels = program.input_keys if name == START else program.writable
+        written = [(key, update) for key, update in value.items() if key in channels]
+        return prepared(program, written) if program.prepare else written, []
     writes: list[Write] = []
     targets: list[Target] = []
     for item in _items(value):

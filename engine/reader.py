@@ -33,7 +33,7 @@ class Reader:
         root: Whether the one channel ``__root__`` is the state itself.
     """
 
-    __slots__ = ("build", "initials", "keys", "managed", "others", "root", "whole")
+    __slots__ = ("build", "initials", "is_plain", "keys", "managed", "others", "root", "whole")
 
     def __init__(
         self,
@@ -58,6 +58,10 @@ class Reader:
             or type(channels[key]).available is not BaseChannel.available
         )
         self.whole = len(self.keys) > WIDE and len(self.keys) == len(channels)
+        self.is_plain = not (
+            self.whole or self.initials or self.others or self.root or self.managed or build is not None
+        )
+        """Whether what is read is a dict of the values, as most are."""
 
     def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the readable values, key by key."""
@@ -80,6 +84,8 @@ class Reader:
             values: Channel → value.
             run: The run, which managed values are asked of.
         """
+        if self.is_plain:
+            return {key: values[key] for key in self.keys if key in values}
         read = self.values(values)
         if self.root:
             return read.get("__root__")

@@ -27,6 +27,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..replay.fold import attach, fold
@@ -99,6 +100,12 @@ class Recorder:
         self.durability = durability if writer is not None else "none"
         self.log = log
         self.writer = writer
+        self.is_strict = log is not None and log.strict
+        """Whether what is folded is decoded from what was written."""
+        self._waits = writer if self.durability == "sync" else None
+        """The writer, where an append waits until it is durable."""
+        self._appends = writer if self.durability in {"sync", "async"} else None
+        """The writer, where every record goes into the log at once."""
         self.blueprints: dict[str, Blueprint] = {}
         self.name = ""
         self.running: set[str] = set()
@@ -111,6 +118,7 @@ class Recorder:
         self._busy = False
         self._queue: list[Batch] = []
         self._encoder = Encoder() if self.durability == "exit" else None
+        self._writes_nothing = self.durability == "none"
 
     def now(self) -> int:
         """Return the time in nanoseconds, never earlier than the thread's last barrier."""
@@ -136,16 +144,30 @@ class Recorder:
             NotSerializable: A value cannot be written; nothing was recorded.
             LogError: The log cannot take them; nothing was folded.
         """
+        if self._writes_nothing:
+            self._fold(records, base, draft)
+            return
         batch = self._lead_or_join(records, base, draft)
-        if batch is None:
-            self._lead(records, base, draft)
-        else:
+        if batch is not None:
             batch.future.result()
+            return
+        try:
+            folded = self._append(records, draft)
+            if self._waits is not None:
+                self._waits.flush()
+            self._fold(folded, base if folded is records else None, draft)
+        finally:
+            # Nobody can have queued up unseen: whoever is to queue looks at ``_busy`` under the lock.
+            while batches := self._next():
+                self._take_along(batches)
 
     async def arecord(
         self, records: Sequence[Record], base: ThreadState | None = None, draft: ThreadState | None = None
     ) -> None:
         """Do what ``record`` does, without blocking the event loop while the log flushes."""
+        if self._writes_nothing:
+            self._fold(records, base, draft)
+            return
         batch = self._lead_or_join(records, base, draft)
         if batch is not None:
             # A cancelled caller must not cancel what others wait for as well.
@@ -153,8 +175,8 @@ class Recorder:
             return
         try:
             folded = self._append(records, draft)
-            if self.durability == "sync" and self.writer is not None:
-                await self.writer.flush_async()
+            if self._waits is not None:
+                await self._waits.flush_async()
             self._fold(folded, base if folded is records else None, draft)
         except asyncio.CancelledError:
             # The records are queued and cannot be taken back, so they are folded when they are durable.
@@ -200,24 +222,12 @@ class Recorder:
             self._queue.append(batch)
             return batch
 
-    def _lead(self, records: Sequence[Record], base: ThreadState | None, draft: ThreadState | None) -> None:
-        """Append and flush in this thread, for ourselves and then for those who queued meanwhile."""
-        try:
-            folded = self._append(records, draft)
-            if self.durability == "sync" and self.writer is not None:
-                self.writer.flush()
-            self._fold(folded, base if folded is records else None, draft)
-        finally:
-            # Nobody can have queued up unseen: whoever is to queue looks at ``_busy`` under the lock.
-            while batches := self._next():
-                self._take_along(batches)
-
     def _take_along(self, batches: list[Batch]) -> None:
         """Append and flush what others queued while we did."""
         try:
             folded = self._append_all(batches)
-            if self.durability == "sync" and self.writer is not None:
-                self.writer.flush()
+            if self._waits is not None:
+                self._waits.flush()
         except BaseException as error:
             self._refuse(batches, error)
         else:
@@ -231,7 +241,7 @@ class Recorder:
             self._refuse(batches, error)
             self._continue()
             return
-        if self.writer is None or self.durability != "sync":
+        if self._waits is None:
             self._adopt(batches, folded)
             self._continue()
             return
@@ -244,7 +254,7 @@ class Recorder:
                 self._refuse(batches, error)
             self._continue()
 
-        self.writer.flush_soon().add_done_callback(flushed)
+        self._waits.flush_soon().add_done_callback(flushed)
 
     def _continue(self) -> None:
         if batches := self._next():
@@ -265,15 +275,14 @@ class Recorder:
 
     def _append(self, records: Sequence[Record], draft: ThreadState | None) -> Sequence[Record]:
         """Hand the records to the log, and return those to fold: decoded copies where the log is strict."""
-        if self.writer is not None and self._encoder is None:
-            summary = self._summary(draft or self.state, records[-1])
-            return self.writer.append(
-                records, summary, registry=self.registry, awaited=self.durability == "sync"
-            )
+        writer = self._appends
+        if writer is not None:
+            summary = partial(self._summary, draft or self.state, records[-1])
+            return writer.append(records, summary, registry=self.registry, awaited=self._waits is not None)
         if self._encoder is not None:
             packed = self._encoder.records(records)
             self._unsaved = True
-            if self.log is not None and self.log.strict:
+            if self.log is not None and self.is_strict:
                 blobs = {blob.digest: blob.data for blob in packed.blobs}
                 fetch = self.log.fetch
                 return Decoder(self.registry, lambda digest: blobs.get(digest) or fetch(digest)).records(
@@ -331,8 +340,8 @@ class Recorder:
         for batch in batches:
             try:
                 folded = self._append(batch.records, batch.draft)
-                if self.writer is not None and self.durability == "sync":
-                    self.writer.flush()
+                if self._waits is not None:
+                    self._waits.flush()
             except BaseException as alone:
                 batch.future.set_exception(alone)
             else:

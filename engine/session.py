@@ -314,7 +314,7 @@ class Session:
         self._run = run
         before = run.recorder.state.scopes.get(run.scope)
         loop = Loop(run, records)
-        opened = loop.graph
+        opened = loop.draft.graph
         is_same = before is not None and opened.base == before.base
         # A run's budget counts from the checkpoint that it begins at, which a branch finds further back.
         step = -2 if before is None else opened.step if is_same else opened.step - 1
@@ -388,7 +388,7 @@ def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:
 
 def _restored(loop: Loop) -> Iterator[tuple[str, Any]]:
     """Yield again the updates of the open step's tasks that had finished before the run was resumed (R-3)."""
-    graph = loop.graph
+    graph = loop.draft.graph
     for path in graph.paths():
         outcome = graph.outcomes.get(path)
         if outcome is not None and outcome.status == FINISHED:

@@ -100,17 +100,19 @@ def attempts(job: Job) -> Generator[Wish, Any, Done]:
 
 def attempted_plainly(job: Job) -> Done:
     """Do what ``attempts`` does for a node without retries and routers, whose body only has to be called."""
-    context = job.context
+    context, callee = job.context, job.node.callee
+    assert callee is not None, "plain nodes have one"
     current.set(context)
     context.begin(1, job.outcome)
     before = encoded_values(job)
     try:
-        value = call(job.node.callee, job.input(), context)  # type: ignore[arg-type]  # plain nodes have one
+        value = callee.function(job.input()) if callee.is_bare else call(callee, job.input(), context)
     except BaseException as error:
         _join(context)
         returned = _raised(job, error)
     else:
-        _join(context)
+        if context.children:
+            _join(context)
         returned = _returned(job, value, before)
     return returned if isinstance(returned, Done) else _finished(job, *returned)
 
@@ -141,8 +143,7 @@ def _raised(job: Job, error: BaseException) -> tuple[list[Write], list[Target]] 
 
 def encoded_values(job: Job) -> dict[str, bytes] | None:
     """Return the step's values as the log would hold them, if the log is strict; else None."""
-    log = job.run.recorder.log
-    if log is None or not log.strict:
+    if not job.run.recorder.is_strict:
         return None
     return {key: Encoder().value(value).data for key, value in job.graph.values.items()}
 
@@ -237,9 +238,10 @@ def _routed(job: Job, writes: list[Write], targets: list[Target]) -> Generator[W
 def _finished(job: Job, writes: list[Write], targets: list[Target]) -> Done:
     """Return the outcome of a body that returned, for a node without routers."""
     node, path = job.node, job.path
-    kept, untracked = split_untracked(job.run.program, writes)
+    run = job.run
+    kept, untracked = split_untracked(run.program, writes)
     goto = (*targets, *node.targets) if targets else node.targets
-    return Done(path, (TaskFinished(job.run.scope, path, kept, goto),), None, untracked)
+    return Done(path, (TaskFinished(run.scope, path, kept, goto),), None, untracked)
 
 
 def _ask_routers(job: Job, writes: list[Write]) -> Generator[Wish, Any, list[Target]]:
@@ -343,8 +345,7 @@ def failure_of(error: BaseException) -> Failure:
 
 def perform(job: Job) -> Done:
     """Perform a node's task in this thread."""
-    surroundings = contextvars.copy_context()
-    node = job.node
+    surroundings, node = contextvars.copy_context(), job.node
     if node.is_plain and not node.branches and job.returned is None:
         return surroundings.run(attempted_plainly, job)
     done: Done = surroundings.run(carry_out, attempts(job), job.context)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from ..wal.record import StepCommitted
 from .fold import EVERY_STEP, fold, without_children
+from .state import NEW_GRAPH
 
 if TYPE_CHECKING:
     from ..wal.record import Record
@@ -61,8 +62,8 @@ class Draft:
         """Forget what was drafted, and begin again at what the log holds."""
         self.base = self._whole = base
         self.seq = base.seq
-        self.graph: GraphState | None = base.scopes.get(self._scope)
-        """The state of the scope's graph; None before its first record."""
+        self.graph: GraphState = base.scopes.get(self._scope, NEW_GRAPH)
+        """The state of the scope's graph."""
         self.records: list[Record] = []
         self._closed = False
 
@@ -72,15 +73,15 @@ class Draft:
         Raises:
             InvalidUpdateError: A barrier's writes conflict; the message names the tasks.
         """
-        kind, graph, seq = record.__class__, self.graph, self.seq + 1
+        kind, seq = record.__class__, self.seq + 1
         arm = EVERY_STEP.get(kind)
-        if arm is not None and graph is not None and record.scope == self._scope:  # type: ignore[union-attr]
-            self.graph = arm(self._blueprint, graph, seq, record)
+        if arm is not None and record.scope == self._scope:  # type: ignore[union-attr]  # each of these has one
+            self.graph = arm(self._blueprint, self.graph, seq, record)
             if kind is StepCommitted:
                 self._closed = True
         else:
             whole = self._whole = fold(self._blueprints, self.state(), seq, record)
-            self.graph = whole.scopes.get(self._scope)
+            self.graph = whole.scopes.get(self._scope, NEW_GRAPH)
         self.seq = seq
         self.records.append(record)
 
@@ -88,7 +89,6 @@ class Draft:
         """Return the state of the thread after the records."""
         whole = self._whole
         if whole.seq != self.seq:
-            assert self.graph is not None, "only records of the graph itself are folded without the thread"
             whole = whole.with_graph(self._scope, self.seq, self.graph)
             self._whole = whole = without_children(whole, self._scope) if self._closed else whole
             self._closed = False

@@ -50,6 +50,7 @@ from .state import (
     FAILED,
     FINISHED,
     GOTO_WRITE,
+    NEW_GRAPH,
     NO_INPUT,
     OPENED,
     OUTCOMES,
@@ -59,8 +60,7 @@ from .state import (
     Outcome,
     ThreadState,
     Unread,
-    new_graph,
-    new_outcome,
+    new,
     with_field,
 )
 
@@ -158,8 +158,7 @@ def attach_all(blueprints: Blueprints, state: ThreadState) -> ThreadState:
 
 def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record: Record) -> GraphState:
     """Return one graph's state after a record of its scope; ``graph`` is None before its first record."""
-    if graph is None:
-        graph = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
+    graph = graph or NEW_GRAPH
     arm = EVERY_STEP.get(record.__class__)
     if arm is not None:
         return arm(blueprint, graph, seq, record)
@@ -202,30 +201,32 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
 
 def commit(blueprint: Blueprint, graph: GraphState, seq: int, record: StepCommitted) -> GraphState:
     """Close the superstep: its outcomes become the values, and what they trigger becomes due."""
+    values, step, base, due, sends = graph.values, graph.step, graph.base, graph.due, graph.sends
     found = graph.outcomes.get
     writes: Sequence[Write]
     targets: Sequence[Target]
-    if len(graph.due) == 1 and not graph.sends:
-        outcome = found((graph.due[0],)) or NOTHING
+    if len(due) == 1 and not sends:
+        # What most steps are: the names of the nodes that are due are the path of the one task.
+        outcome = found(due) or NOTHING
         writes, targets = outcome.writes, outcome.goto
     else:
         outcomes = [found(path) or NOTHING for path in _in_order(graph)]
         writes = [write for outcome in outcomes for write in outcome.writes]
         targets = [target for outcome in outcomes for target in outcome.goto]
     try:
-        values = _written(blueprint, graph.values, writes, bump=True)
+        values = _written(blueprint, values, writes, bump=True)
     except InvalidUpdateError as error:
         done = [(graph.node_of(path), found(path) or NOTHING) for path in _in_order(graph)]
         _name_authors(error, [(node, write) for node, outcome in done for write in outcome.writes])
         raise
+    ran = due or graph.ran
     due, sends, joins, deferred = _route(targets, (), (), graph.joins, graph.deferred)
     if not due:
         due, joins, deferred = _quiescent(joins, deferred)
         values = _finish(blueprint, values)
-    return new_graph((
-        values, graph.step + 1, seq, record.at, "loop", graph.base, due, sends, joins, deferred,
-        graph.due or graph.ran, NO_INPUT, False, EMPTY, graph.ended, graph.reason, graph.metadata, graph.caller,
-        graph.run, graph.above,
+    return new(GraphState, (
+        values, step + 1, seq, record.at, "loop", base, due, sends, joins, deferred, ran, NO_INPUT, False, EMPTY,
+        graph.ended, graph.reason, graph.metadata, graph.caller, graph.run, graph.above,
     ))  # fmt: skip
 
 
@@ -266,7 +267,7 @@ def _written(
             grouped.setdefault(forgetful, [])
     if not grouped:
         return values
-    new = values.copy()
+    after = values.copy()
     for key, group in grouped.items():
         channel = channels.get(key)
         if channel is None:
@@ -274,15 +275,15 @@ def _written(
             hint = "Write only keys that the graph's state schema declares."
             raise InvalidUpdateError(message, hint=hint, channel=key)
         try:
-            value = channel.fold(new.get(key, MISSING), group)
+            value = channel.fold(after.get(key, MISSING), group)
         except InvalidUpdateError as error:
             error.details.setdefault("channel", key)
             raise
         if value is MISSING or not channel.tracked:
-            new.pop(key, None)
+            after.pop(key, None)
         else:
-            new[key] = value
-    return new
+            after[key] = value
+    return after
 
 
 def _name_authors(error: InvalidUpdateError, writes: Sequence[tuple[str, Write]]) -> None:
@@ -297,7 +298,8 @@ def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskF
     status = FINISHED
     if goto is None:
         status, goto = UNROUTED, ()
-    outcome = new_outcome((status, writes, goto, call, None, 0, before.questions, before.answers, True))
+    fields = (status, writes, goto, call, None, 0, before.questions, before.answers, True)
+    outcome = new(Outcome, fields)
     return with_field(graph, OUTCOMES, graph.outcomes.put(path, outcome))
 
 

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
 
 class Begin(NamedTuple):
-    """Start the superstep: record what it consists of."""
-
-    step: int
-    nodes: tuple[str, ...]
-    sends: int
+    """Start the superstep: record what it consists of, which is what the state says is due."""
 
 
 class Execute(NamedTuple):
@@ -44,8 +40,6 @@ class Execute(NamedTuple):
 
 class Commit(NamedTuple):
     """Close the superstep."""
-
-    step: int
 
 
 class Suspend(NamedTuple):
@@ -66,20 +60,23 @@ class Finish(NamedTuple):
 
 Move: TypeAlias = Begin | Execute | Commit | Suspend | Fail | Finish
 
+BEGIN, COMMIT, FINISH = Begin(), Commit(), Finish()
+
 
 def plan(graph: GraphState) -> Move:
     """Return what to do next."""
     if not graph.opened:
         if graph.due or graph.sends:
-            return Begin(graph.step + 1, graph.due, len(graph.sends))
-        return Finish()
-    if len(graph.due) == 1 and not graph.sends:
-        path: Path = (graph.due[0],)
-        outcome = graph.outcomes.get(path)
+            return BEGIN
+        return FINISH
+    due = graph.due
+    if len(due) == 1 and not graph.sends:
+        # What most steps are: the names of the nodes that are due are the path of the one task.
+        outcome = graph.outcomes.get(due)
         if outcome is None:
-            return Execute([path])
+            return Execute([due])
         if outcome.status == FINISHED:
-            return Commit(graph.step + 1)
+            return COMMIT
     execute: list[Path] = []
     failed: list[Path] = []
     waiting = False
@@ -97,7 +94,7 @@ def plan(graph: GraphState) -> Move:
         return Fail(failed)
     if waiting:
         return Suspend(graph.questions())
-    return Commit(graph.step + 1)
+    return COMMIT
 
 
 def unfinished(graph: GraphState) -> tuple[str, ...]:

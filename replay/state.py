@@ -112,19 +112,11 @@ class GraphState(NamedTuple):
         return [(path, question) for path, outcome in self.outcomes.items() for question in outcome.pending()]
 
 
-_new = tuple.__new__
-"""Makes a named tuple of a tuple of all its fields, which the classes' own constructors do at three times the cost."""
+NEW_GRAPH = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
+"""A graph before its first record."""
 
-
-def new_outcome(fields: tuple[Any, ...]) -> Outcome:
-    """Return an outcome of all its fields, in their order."""
-    return _new(Outcome, fields)
-
-
-def new_graph(fields: tuple[Any, ...]) -> GraphState:
-    """Return a graph's state of all its fields, in their order."""
-    return _new(GraphState, fields)
-
+new = tuple.__new__
+"""Makes a named tuple of a tuple of all its fields, which the classes' own constructors do at twice the cost."""
 
 OUTCOMES, OPENED = GraphState._fields.index("outcomes"), GraphState._fields.index("opened")
 """Positions of the fields that change within a step."""
@@ -136,7 +128,7 @@ def with_field(graph: GraphState, position: int, value: Any) -> GraphState:
     Every task that ends and every step that starts make one, and ``_replace``, which looks up each of twenty names,
     takes five times as long.
     """
-    return _new(GraphState, (*graph[:position], value, *graph[position + 1 :]))
+    return new(GraphState, (*graph[:position], value, *graph[position + 1 :]))
 
 
 class Unread(NamedTuple):
@@ -165,7 +157,7 @@ class ThreadState(NamedTuple):
         _, scopes, unread, run, epoch, durability, reference, at = self
         scopes = {scope: graph} if len(scopes) == 1 and scope in scopes else {**scopes, scope: graph}
         at = max(at, graph.at)
-        return _new(ThreadState, (seq, scopes, unread, run, epoch, durability, reference, at))
+        return new(ThreadState, (seq, scopes, unread, run, epoch, durability, reference, at))
 
     def root(self) -> GraphState | None:
         """Return the state of the graph that the user runs, or None before its first run."""

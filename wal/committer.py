@@ -44,7 +44,7 @@ from .store import Committed, Conflict, Durability, Frame, Group, Snapshot, Stor
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Container
+    from collections.abc import Callable, Container
     from concurrent.futures import Future
 
 GATHER_TRIES = 50
@@ -70,11 +70,11 @@ class _Entry:
         self.size = 0
         self.bodies: list[bytes] = []
         self.blobs: list[Blob] = []
-        self.summary = Summary()
+        self.summary: Summary | Callable[[], Summary] = Summary()
 
     def frame(self, frame_id: bytes) -> Frame:
         body = self.bodies[0] if len(self.bodies) == 1 else b"".join(self.bodies)
-        owner = self.owner
+        owner, summary = self.owner, self.summary
         blobs = tuple({blob.digest: blob for blob in self.blobs}.values()) if self.blobs else ()
         return Frame(
             owner.thread_id,
@@ -84,7 +84,7 @@ class _Entry:
             owner.epoch,
             frame_id,
             body,
-            self.summary,
+            summary if isinstance(summary, Summary) else summary(),
             blobs,
         )
 
@@ -153,11 +153,13 @@ class Committer:
         body: bytes,
         blobs: tuple[Blob, ...],
         seqs: tuple[int, int, int],
-        summary: Summary,
+        summary: Summary | Callable[[], Summary],
         *,
         awaited: bool = False,
     ) -> None:
         """Queue encoded records; ``seqs`` are the seq that they follow, their last seq, and their number.
+
+        A summary that is a function is asked when the frame is made, which happens once for many appends.
 
         Raises:
             LogFailed: An earlier commit failed.
@@ -180,13 +182,12 @@ class Committer:
                 entry.blobs += blobs
                 size += sum([len(blob.data) for blob in blobs])
             entry.size += size
-            self._bytes += size
-            self._ticket += 1
-            owner.ticket = self._ticket
+            self._bytes = queued = self._bytes + size
+            self._ticket = owner.ticket = self._ticket + 1
             flusher = self.flusher
             if not awaited and flusher.asleep:
                 flusher.wake()
-            if self._bytes < self._flush_bytes:
+            if queued < self._flush_bytes:
                 return
             over = self._bytes > self._bound
             if not over and not awaited:

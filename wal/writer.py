@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
+_SPECIAL = frozenset({StateFolded, RunStarted, RunResumed})
+"""The kinds of record that mean something for the numbering, or name a shared value."""
+
+
 class Values(NamedTuple):
     """How a writer handles values: whether it decodes what it encoded, and where large ones are found."""
 
@@ -95,7 +99,7 @@ class Writer:
     def append(
         self,
         records: Sequence[Record],
-        summary: Summary,
+        summary: Summary | Callable[[], Summary],
         *,
         registry: Registry = GLOBAL,
         awaited: bool = False,
@@ -104,7 +108,7 @@ class Writer:
 
         Args:
             records: What happened, in order; becomes visible together.
-            summary: What the directory of threads shows from then on.
+            summary: What the directory of threads shows from then on, or a function that says so when it is written.
             registry: The classes that a strict log may decode.
             awaited: The caller flushes right afterwards, so the flusher need not be bothered.
 
@@ -123,24 +127,19 @@ class Writer:
             if not records:
                 return records
             body, blobs = self._encode(records)
-            after = self.seq
-            last = after + len(records)
-            for index, record in enumerate(records):
-                if type(record) is StateFolded:
-                    # It stands for everything up to its own seq, and counting goes on from there.
-                    last = record.seq + len(records) - index - 1
-                elif type(record) is RunStarted or type(record) is RunResumed:
-                    blobs += self._named(record)
+            after, count = self.seq, len(records)
+            last = after + count
+            if not _SPECIAL.isdisjoint(map(type, records)):
+                last, named = self._looked_over(records)
+                blobs += named
             if self._retry is not None:
                 self._retry(self.thread_id)
             try:
-                self._committer.append(
-                    self, body, blobs, (after, last, len(records)), summary, awaited=awaited
-                )
+                self._committer.append(self, body, blobs, (after, last, count), summary, awaited=awaited)
             except LogFailed as error:
                 raise self._told(error) from None
             self.seq = last
-            self.records_since_snapshot += len(records)
+            self.records_since_snapshot += count
             self.bytes_since_snapshot += len(body) + (sum([len(blob.data) for blob in blobs]) if blobs else 0)
         if self._strict:
             return self._decoded(body, blobs, registry)
@@ -228,9 +227,16 @@ class Writer:
                 f"The writer of thread {self.thread_id!r} was {how}.", hint="Claim the thread again."
             )
 
-    def _named(self, record: RunStarted | RunResumed) -> tuple[Blob, ...]:
-        """Return the blobs of the shared value that a record names, if this process has it."""
-        return () if record.graph is None else self._shared(record.graph.digest) or ()
+    def _looked_over(self, records: Sequence[Record]) -> tuple[int, tuple[Blob, ...]]:
+        """Return the last seq of records, and the blobs of the shared values that they name and this process has."""
+        last = self.seq
+        blobs: tuple[Blob, ...] = ()
+        for record in records:
+            # A folded state stands for everything up to its own seq, and counting goes on from there.
+            last = record.seq if isinstance(record, StateFolded) else last + 1
+            if isinstance(record, RunStarted | RunResumed) and record.graph is not None:
+                blobs += self._shared(record.graph.digest) or ()
+        return last, blobs
 
     def _decoded(self, body: bytes, blobs: tuple[Blob, ...], registry: Registry) -> Sequence[Record]:
         """Decode what was just encoded, taking its large values from where they wait."""
