@@ -54,6 +54,7 @@ from .engine.errors import (
     InvalidGraph,
     MissingThreadId,
     NoLog,
+    NotAvailable,
     OutsideOfRun,
     ParentCommand,
 )
@@ -110,12 +111,16 @@ from .wal.log import Log, MemoryLog, open_log
 
 if typing.TYPE_CHECKING:
     from .engine.cache import BaseCache, InMemoryCache
+    from .engine.drawable import NodeStyles
+    from .engine.drawing import CurveStyle
 
 __version__ = "0.1.0"
 
 _ON_DEMAND = {
     "BaseCache": ".engine.cache",
+    "CurveStyle": ".engine.drawing",
     "InMemoryCache": ".engine.cache",
+    "NodeStyles": ".engine.drawable",
 }
 """Public names that most programs never use, and the modules that are loaded when one does."""
 
@@ -148,6 +153,7 @@ __all__ = [
     "CheckpointNotFound",
     "Command",
     "CompiledGraph",
+    "CurveStyle",
     "Durability",
     "EmptyChannelError",
     "EmptyInputError",
@@ -180,8 +186,10 @@ __all__ = [
     "NamedBarrierValue",
     "NamedBarrierValueAfterFinish",
     "NoLog",
+    "NodeStyles",
     "NonDeterminism",
     "NotALog",
+    "NotAvailable",
     "NotSerializable",
     "OutsideOfRun",
     "Overwrite",

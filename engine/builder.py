@@ -23,7 +23,7 @@ from .program import Program
 from .reader import Reader, reader_of
 from .schema import Schema, classes_in, read_schema
 from .settings import Settings, checked_breakpoints, checked_durability, checked_log
-from .spec import BranchSpec, NodeSpec, annotated_ends, annotated_input
+from .spec import BranchSpec, NodeSpec, annotated_answers, annotated_ends, annotated_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -201,12 +201,15 @@ class StateGraph:
         Args:
             source: The node's name, or START.
             path: From state to a node's name, a ``Send``, END, or a list of them.
-            path_map: What the answers stand for: answer → node, or the names of the nodes.
+            path_map: What the answers stand for: answer → node, or the names of the nodes; None for what the
+                function's annotation ``-> Literal["a", "b"]`` names, or for any node.
 
         Raises:
             InvalidGraph: The node has a router of that name.
         """
         name = name_of(path) if not _is_lambda(path) else "condition"
+        if path_map is None:
+            path_map = list(annotated_answers(path)) or None
         ends: dict[Any, str] | None = (
             {item: item for item in path_map} if isinstance(path_map, list) else path_map
         )

@@ -7,7 +7,8 @@
     ├── GraphRecursionError     WAL-E205  you: the graph does not stop                 (a RecursionError)
     ├── AnswerError             WAL-E206  you: answers and open questions do not match (a RuntimeError)
     ├── NoLog                   WAL-E207  you: this needs a graph compiled with a log  (a ValueError)
-    └── OutsideOfRun            WAL-E208  you: called where no run is                  (a RuntimeError)
+    ├── OutsideOfRun            WAL-E208  you: called where no run is                  (a RuntimeError)
+    └── NotAvailable            WAL-E220  you: this needs something that is not here   (an ImportError)
     Parked (BaseException): not errors; they travel through user code and stop a task or a run
     ├── GraphInterrupt          a task asks
     ├── ParentCommand           a task steers the graph above
@@ -51,6 +52,7 @@ __all__ = [
     "MissingThreadId",
     "NoLog",
     "NonDeterminism",
+    "NotAvailable",
     "OutsideOfRun",
     "ParentCommand",
     "Parked",
@@ -97,6 +99,12 @@ class OutsideOfRun(WalgraphError, RuntimeError):
     """A function that works only inside of a run was called elsewhere."""
 
     code = "WAL-E208"
+
+
+class NotAvailable(WalgraphError, ImportError):
+    """What was asked for needs a package or a service that is not here; the hint says what to use instead."""
+
+    code = "WAL-E220"
 
 
 class Parked(BaseException):

@@ -3,6 +3,7 @@
     invoke ainvoke stream astream        run it
     get_state get_state_history          look at its thread
     update_state                         change its state from outside
+    get_graph get_subgraphs …            what it is: describe.Described
 
 Each pair of a method and its ``a…`` twin differs in what waits; everything else is written once.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from .describe import Described
 from .drive_async import adrive
 from .drive_sync import drive
 from .edit import Reading, update
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-class CompiledGraph:
+class CompiledGraph(Described):
     """A graph that can be run.
 
     Args:

@@ -71,6 +71,12 @@ def annotated_ends(function: Any) -> tuple[str, ...]:
     return ()
 
 
+def annotated_answers(function: Any) -> tuple[Any, ...]:
+    """Return the answers that a router's return annotation lists: those of ``Literal["a", "b"]``."""
+    returned = (_hints(function) or {}).get("return")
+    return typing.get_args(returned) if typing.get_origin(returned) is typing.Literal else ()
+
+
 def _hints(function: Any) -> dict[str, Any] | None:
     """Return a callable's annotations, resolved; None where it has none of its own or they cannot be resolved."""
     target = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - its annotations
