@@ -44,6 +44,7 @@ from .engine.control import (
     StateSnapshot,
     StateUpdate,
     StreamMode,
+    StreamWriter,
 )
 from .engine.errors import (
     AnswerError,
@@ -113,14 +114,44 @@ if typing.TYPE_CHECKING:
     from .engine.cache import BaseCache, InMemoryCache
     from .engine.drawable import NodeStyles
     from .engine.drawing import CurveStyle
+    from .engine.parts import (
+        CheckpointPayload,
+        CheckpointStreamPart,
+        CheckpointTask,
+        CustomStreamPart,
+        DebugPayload,
+        DebugStreamPart,
+        GraphOutput,
+        MessagesStreamPart,
+        StreamPart,
+        TaskPayload,
+        TaskResultPayload,
+        TasksStreamPart,
+        UpdatesStreamPart,
+        ValuesStreamPart,
+    )
 
 __version__ = "0.1.0"
 
 _ON_DEMAND = {
     "BaseCache": ".engine.cache",
+    "CheckpointPayload": ".engine.parts",
+    "CheckpointStreamPart": ".engine.parts",
+    "CheckpointTask": ".engine.parts",
     "CurveStyle": ".engine.drawing",
+    "CustomStreamPart": ".engine.parts",
+    "DebugPayload": ".engine.parts",
+    "DebugStreamPart": ".engine.parts",
+    "GraphOutput": ".engine.parts",
     "InMemoryCache": ".engine.cache",
+    "MessagesStreamPart": ".engine.parts",
     "NodeStyles": ".engine.drawable",
+    "StreamPart": ".engine.parts",
+    "TaskPayload": ".engine.parts",
+    "TaskResultPayload": ".engine.parts",
+    "TasksStreamPart": ".engine.parts",
+    "UpdatesStreamPart": ".engine.parts",
+    "ValuesStreamPart": ".engine.parts",
 }
 """Public names that most programs never use, and the modules that are loaded when one does."""
 
@@ -151,9 +182,15 @@ __all__ = [
     "BinaryOperatorAggregate",
     "CachePolicy",
     "CheckpointNotFound",
+    "CheckpointPayload",
+    "CheckpointStreamPart",
+    "CheckpointTask",
     "Command",
     "CompiledGraph",
     "CurveStyle",
+    "CustomStreamPart",
+    "DebugPayload",
+    "DebugStreamPart",
     "Durability",
     "EmptyChannelError",
     "EmptyInputError",
@@ -163,6 +200,7 @@ __all__ = [
     "GraphChanged",
     "GraphDrained",
     "GraphInterrupt",
+    "GraphOutput",
     "GraphRecursionError",
     "InMemoryCache",
     "Interrupt",
@@ -182,6 +220,7 @@ __all__ = [
     "LogReadOnly",
     "MemoryLog",
     "MessagesState",
+    "MessagesStreamPart",
     "MissingThreadId",
     "NamedBarrierValue",
     "NamedBarrierValueAfterFinish",
@@ -206,6 +245,11 @@ __all__ = [
     "StateSnapshot",
     "StateUpdate",
     "StreamMode",
+    "StreamPart",
+    "StreamWriter",
+    "TaskPayload",
+    "TaskResultPayload",
+    "TasksStreamPart",
     "ThreadBusy",
     "ThreadHead",
     "ThreadNotFound",
@@ -213,6 +257,8 @@ __all__ = [
     "Topic",
     "UnknownType",
     "UntrackedValue",
+    "UpdatesStreamPart",
+    "ValuesStreamPart",
     "WalgraphError",
     "add_messages",
     "entrypoint",

@@ -357,8 +357,8 @@ class StateGraph:
             blueprint,
             nodes,
             self.schemas,
-            Reader(channels, channels, root="__root__" in channels),
-            Reader(channels, output.channels, root=output.kind == "root"),
+            Reader(channels, channels, root="__root__" in channels, model=self.schemas[self.state_schema]),
+            Reader(channels, output.channels, root=output.kind == "root", model=output),
             {cls for schema in (*self.schemas, self.context_schema) if schema for cls in classes_in(schema)},
             given.channels,
         )

@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..replay.identity import TASK_SEPARATOR, checkpoint_id, child_scope, task_id
 from .errors import OutsideOfRun
+from .metadata import noted, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..replay.state import Outcome
     from ..wal.record import Path, Question
+    from .program import Program
     from .slots import Slot
 
 C = TypeVar("C")
@@ -88,6 +90,7 @@ class Surroundings(Protocol):
     store: Any
     control: RunControl | None
     answers: dict[str, Any]
+    program: Program
 
     @property
     def previous(self) -> Any:
@@ -173,15 +176,18 @@ class TaskContext(Generic[RunT]):
         given = self.run.config
         ns = self.scope_of_task
         configurable = {**given.get("configurable", {}), "checkpoint_ns": ns, "thread_id": self.run.thread}
-        metadata = {
-            **given.get("metadata", {}),
-            "thread_id": self.run.thread,
-            "langgraph_step": self.step,
-            "langgraph_node": self.name,
-            "langgraph_path": self.path,
-            "langgraph_checkpoint_ns": ns,
+        return {**given, "configurable": configurable, "metadata": self.metadata}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is known about the task besides its input, for its config and for the messages that it streams."""
+        run = self.run
+        thread = {"thread_id": run.thread} if run.thread else {}
+        return {
+            **noted(run.program, run.config, self.path, self.name),
+            **thread,
+            **place_of(run.program, self.path, self.name, self.step, self.scope_of_task),
         }
-        return {**given, "configurable": configurable, "metadata": metadata}
 
     @property
     def scope_of_task(self) -> str:

@@ -12,6 +12,7 @@ It must not run anything, and must not know graphs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -22,8 +23,10 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 Durability: TypeAlias = Literal["sync", "async", "exit"]
-StreamMode: TypeAlias = Literal["values", "updates", "custom"]
+StreamMode: TypeAlias = Literal["values", "updates", "checkpoints", "tasks", "debug", "messages", "custom"]
+Version: TypeAlias = Literal["v1", "v2"]
 All: TypeAlias = Literal["*"]
+StreamWriter: TypeAlias = Callable[[Any], None]
 
 DURABILITIES = ("sync", "async", "exit")
 

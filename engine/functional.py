@@ -45,7 +45,7 @@ from .program import Program
 from .reader import Reader
 from .schema import classes_in
 from .settings import Settings, checked_durability, checked_log
-from .stream import Event
+from .show import called, start
 from .task import Call, acarry_out, add_notes, carry_out, ended_by, tried
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class TaskFunction(Generic[P, R]):
         future: SyncAsyncFuture[R]
         if outcome is not None and outcome.call is not None:
             _compare(caller, path, outcome.call, call)
+        if run.modes:
+            run.publish(start(run, path, self.name, caller.base, caller.step, (args, kwargs)))
         if outcome is not None and outcome.status == FINISHED:
             return SyncAsyncFuture.finished(outcome.writes[0][1])
         if outcome is not None and (pending := outcome.pending()):
@@ -187,11 +189,10 @@ class TaskFunction(Generic[P, R]):
         return self._ended(done, value, context)
 
     def _ended(self, done: Done, value: Any, context: TaskContext[Run]) -> R:
+        if context.run.modes:
+            context.run.publish(called(context, value, done.error))
         if done.error is not None:
             raise done.error
-        run = context.run
-        if run.sinks:
-            run.publish([Event(run.scope, "updates", {self.name: value})])
         result: R = value
         return result
 

@@ -21,17 +21,18 @@ from .drive_sync import drive
 from .edit import Reading, update
 from .session import Session
 from .settings import Compiled
-from .stream import checked_modes
+from .stream import wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 
     from ..wal.log import IfBusy, Log
     from .context import RunControl
-    from .control import Durability, StateSnapshot
+    from .control import Durability, StateSnapshot, Version
     from .loop import End
     from .program import Program
     from .settings import Settings
+    from .stream import Wanted
 
 
 class CompiledGraph(Described):
@@ -72,11 +73,15 @@ class CompiledGraph(Described):
         *,
         context: Any = None,
         stream_mode: str | Sequence[str] = "values",
+        print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
         interrupt_before: Sequence[str] | str | None = None,
         interrupt_after: Sequence[str] | str | None = None,
         durability: Durability | None = None,
         control: RunControl | None = None,
+        subgraphs: bool = False,
+        debug: bool | None = None,
+        version: Version = "v1",
         if_busy: IfBusy = "raise",
     ) -> Any:
         """Run the graph and return its output.
@@ -86,15 +91,19 @@ class CompiledGraph(Described):
             config: ``{"configurable": {"thread_id": ...}, "recursion_limit": ..., "max_concurrency": ...}``.
             context: What nodes find as ``runtime.context``; not recorded.
             stream_mode: ``"values"`` for the output itself; any other mode for a list of what it would stream.
+            print_mode: A mode or modes to show on the terminal.
             output_keys: The channels to return; None for those of the output schema.
             interrupt_before: Nodes to stop before.
             interrupt_after: Nodes to stop after.
             durability: ``"sync"``, ``"async"`` or ``"exit"``; None for the graph's default.
             control: To ask the run to stop, from elsewhere.
+            subgraphs: Whether what is streamed and printed includes subgraphs' events.
+            debug: Whether to show updates and values on the terminal.
+            version: ``"v2"`` for a ``GraphOutput``, and for chunks that are dicts.
             if_busy: What to do if another run owns the thread: ``"raise"``, ``"wait"`` or ``"steal"``.
 
         Returns:
-            The output; with a key ``"__interrupt__"`` if the run stopped to ask.
+            The output, with a key ``"__interrupt__"`` if the run stopped to ask; or a ``GraphOutput``.
 
         Raises:
             MissingThreadId: The graph has a log and the config no thread id.
@@ -107,8 +116,10 @@ class CompiledGraph(Described):
         """
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
+        shown = wanted(stream_mode, print_mode, version, subgraphs=subgraphs, debug=debug)
         if stream_mode != "values":
-            return list(self._stream(session, input, stream_mode, if_busy=if_busy, subgraphs=False))
+            return list(self._stream(session, input, shown, if_busy))
+        session.prints(shown)
         session.claim(if_busy)
         with session.begun(input) as loop:
             if loop is None:
@@ -123,12 +134,15 @@ class CompiledGraph(Described):
         *,
         context: Any = None,
         stream_mode: str | Sequence[str] | None = None,
+        print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
         interrupt_before: Sequence[str] | str | None = None,
         interrupt_after: Sequence[str] | str | None = None,
         durability: Durability | None = None,
         control: RunControl | None = None,
         subgraphs: bool = False,
+        debug: bool | None = None,
+        version: Version = "v1",
         if_busy: IfBusy = "raise",
     ) -> Iterator[Any]:
         """Run the graph and yield what happens, as it happens.
@@ -138,27 +152,31 @@ class CompiledGraph(Described):
             config: See ``invoke``.
             context: See ``invoke``.
             stream_mode: A mode, whose payloads are yielded, or a list of modes, which yields pairs of mode and payload.
+            print_mode: See ``invoke``.
             output_keys: See ``invoke``.
             interrupt_before: See ``invoke``.
             interrupt_after: See ``invoke``.
             durability: See ``invoke``.
             control: See ``invoke``.
             subgraphs: Whether to yield subgraphs' events too; then each chunk begins with its namespace.
+            debug: See ``invoke``.
+            version: ``"v2"`` for chunks ``{"type": mode, "ns": namespace, "data": payload}``.
             if_busy: See ``invoke``.
 
         Raises:
-            ValueError: A mode or the durability is not known.
+            ValueError: A mode, the version or the durability is not known.
         """
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
         session.show_all()
         mode = stream_mode or self.settings.stream_mode
-        return self._stream(session, input, mode, if_busy=if_busy, subgraphs=subgraphs)
+        shown = wanted(mode, print_mode, version, subgraphs=subgraphs, debug=debug)
+        return self._stream(session, input, shown, if_busy)
 
     def _stream(
-        self, session: Session, given: Any, mode: str | Sequence[str], *, if_busy: IfBusy, subgraphs: bool
+        self, session: Session, given: Any, shown: Wanted, if_busy: IfBusy
     ) -> Generator[Any, None, None]:
-        sink = session.watch(*checked_modes(mode), subgraphs=subgraphs)
+        sink = session.watch(shown)
         session.claim(if_busy)
         with session.begun(given) as loop:
             if loop is None:
@@ -174,19 +192,24 @@ class CompiledGraph(Described):
         *,
         context: Any = None,
         stream_mode: str | Sequence[str] = "values",
+        print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
         interrupt_before: Sequence[str] | str | None = None,
         interrupt_after: Sequence[str] | str | None = None,
         durability: Durability | None = None,
         control: RunControl | None = None,
+        subgraphs: bool = False,
+        debug: bool | None = None,
+        version: Version = "v1",
         if_busy: IfBusy = "raise",
     ) -> Any:
         """Run the graph on the event loop and return its output; see ``invoke``."""
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
+        shown = wanted(stream_mode, print_mode, version, subgraphs=subgraphs, debug=debug)
         if stream_mode != "values":
-            chunks = self._astream(session, input, stream_mode, if_busy=if_busy, subgraphs=False)
-            return [chunk async for chunk in chunks]
+            return [chunk async for chunk in self._astream(session, input, shown, if_busy)]
+        session.prints(shown)
         await session.aclaim(if_busy)
         with session.begun(input) as loop:
             if loop is None:
@@ -203,12 +226,15 @@ class CompiledGraph(Described):
         *,
         context: Any = None,
         stream_mode: str | Sequence[str] | None = None,
+        print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
         interrupt_before: Sequence[str] | str | None = None,
         interrupt_after: Sequence[str] | str | None = None,
         durability: Durability | None = None,
         control: RunControl | None = None,
         subgraphs: bool = False,
+        debug: bool | None = None,
+        version: Version = "v1",
         if_busy: IfBusy = "raise",
     ) -> AsyncIterator[Any]:
         """Run the graph on the event loop and yield what happens; see ``stream``."""
@@ -216,16 +242,17 @@ class CompiledGraph(Described):
         session.stop_at(interrupt_before, interrupt_after)
         session.show_all()
         mode = stream_mode or self.settings.stream_mode
+        shown = wanted(mode, print_mode, version, subgraphs=subgraphs, debug=debug)
         # An ``async for`` that is left does not close what it iterates over; the claim must not wait for that.
-        inner = self._astream(session, input, mode, if_busy=if_busy, subgraphs=subgraphs)
+        inner = self._astream(session, input, shown, if_busy)
         async with aclosing(inner) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def _astream(
-        self, session: Session, given: Any, mode: str | Sequence[str], *, if_busy: IfBusy, subgraphs: bool
+        self, session: Session, given: Any, shown: Wanted, if_busy: IfBusy
     ) -> AsyncGenerator[Any, None]:
-        sink = session.watch(*checked_modes(mode), subgraphs=subgraphs)
+        sink = session.watch(shown)
         await session.aclaim(if_busy)
         with session.begun(given) as loop:
             if loop is None:

@@ -30,12 +30,16 @@ class Job:
         """What the body is taken to have written, so that only its routers are asked (for edits from outside)."""
 
     def input(self) -> Any:
-        """Return what the body is given: the Send's argument, or the state as the node's schema reads it."""
-        head = self.path[0]
-        if isinstance(head, int):
-            return self.graph.sends[head][1]
-        run = self.run
-        if self.node.name == run.program.entry:
-            return self.graph.input
-        values = self.graph.values
-        return self.node.reader.read({**values, **run.untracked} if run.untracked else values, run)
+        """Return what the body is given."""
+        return input_of(self.run, self.node, self.graph, self.path)
+
+
+def input_of(run: Run, node: Node, graph: GraphState, path: Path) -> Any:
+    """Return what the task at a path is given: the Send's argument, or the state as the node's schema reads it."""
+    head = path[0]
+    if isinstance(head, int):
+        return graph.sends[head][1]
+    if node.name == run.program.entry:
+        return graph.input
+    values = graph.values
+    return node.reader.read({**values, **run.untracked} if run.untracked else values, run)

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.channel import MISSING
 from ..replay.draft import Draft
-from ..replay.identity import START
 from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
 from ..replay.questions import open_questions
 from ..wal.codec import Encoder
@@ -37,6 +36,7 @@ from ..wal.record import (
     StepStarted,
     TaskFailed,
     TaskFinished,
+    TaskInterrupted,
 )
 from .context import TaskContext
 from .effect import Append, Perform, Publish
@@ -44,7 +44,7 @@ from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCom
 from .interrupt import shown
 from .job import Job
 from .run import Breakpoints
-from .stream import Event, update_of
+from .show import closed, ended, starts, stopped
 from .task import PARENT_WRITE, failure_of, perform
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .control import Interrupt
     from .effect import Done, Effect
     from .run import Run
+    from .stream import Event
 
 
 class End(NamedTuple):
@@ -76,7 +77,7 @@ class Loop:
     def __init__(self, run: Run, opening: Sequence[Record] = ()) -> None:
         self.run = run
         self.draft = Draft(run.recorder.blueprints.get, run.recorder.state, run.scope)
-        self.events: list[tuple[str, Any]] = []
+        self.events: list[Event] = []
         self.errors: dict[Path, BaseException] = {}
         self.parked: BaseException | None = None
         self.untracked: dict[Path, tuple[Write, ...]] = {}
@@ -120,6 +121,8 @@ class Loop:
             return End("drained", GraphDrained(run.control.drain_reason))
         due = graph.due
         self.draft.add(StepStarted(run.scope, step, due, len(graph.sends)))
+        if run.modes:
+            self.events.extend(starts(run, self.draft.graph))
         if due == self._hidden:
             # The hidden START without routers calls no user code, so it need not wait for the admission. If the input
             # is refused it is performed like any other task, and fails after the admission is on record.
@@ -177,19 +180,13 @@ class Loop:
                 self.parked = self.parked or error
         elif error is not None and not records:
             self.parked = self.parked or error
-        elif run.sinks and run.wants("updates"):
-            first = done.records[0] if done.records else None
-            name = self.draft.graph.node_of(done.path)
-            if isinstance(first, TaskFinished) and name != START:
-                self.events.append(("updates", {name: self.update((*first.writes, *done.untracked))}))
+        if run.modes and records:
+            self._show_end(path)
 
-    def update(self, writes: Sequence[Write]) -> Any:
-        """Return what the mode ``updates`` shows of one task's writes."""
-        run, program = self.run, self.run.program
-        if program.is_entrypoint:
-            return next((value for key, value in writes if key == "__end__"), None)
-        bare = program.root or run.shown_key is not None
-        return update_of(writes, frozenset(run.shown.keys), is_root=bare)
+    def _show_end(self, path: Path) -> None:
+        self.events.extend(
+            ended(self.run, self.draft.graph, path, self.errors.get(path), self.untracked.get(path, ()))
+        )
 
     def _commit(self) -> End | None:
         """Close the step, if its outcomes can be folded together."""
@@ -213,10 +210,8 @@ class Loop:
             return End("failed", error)
         if self.errors:
             self.errors.clear()
-        if run.sinks and run.wants("values"):
-            written = {key for _, outcome in graph.outcomes.items() for key, _ in outcome.writes}
-            if not written.isdisjoint(run.shown.keys):
-                self.events.append(("values", self.output()))
+        if run.modes:
+            self.events.extend(closed(run, graph, self.draft.graph, self.output))
         run.recorder.snapshot_if_due()
         after = run.breakpoints.after
         if after and Breakpoints.match(after, self._names(graph)):
@@ -257,24 +252,13 @@ class Loop:
         """Stop until somebody answers."""
         # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
         asked = shown(item.question for item in open_questions(self.draft.state(), self.run.scope))
-        self._show_interrupts(asked)
+        self.events.extend(stopped(self.run, asked, self.output))
         return End("interrupted", None, asked)
 
     def _park(self) -> End:
         """Stop at a static breakpoint."""
-        self._show_interrupts(())
+        self.events.extend(stopped(self.run, (), self.output))
         return End("parked")
-
-    def _show_interrupts(self, asked: tuple[Interrupt, ...]) -> None:
-        run = self.run
-        if not run.sinks:
-            return
-        if run.wants("updates"):
-            self.events.append(("updates", {"__interrupt__": asked}))
-        if run.wants("values") and asked:
-            output = self.output()
-            whole = output if isinstance(output, dict) and not run.program.is_entrypoint else {}
-            self.events.append(("values", {**whole, "__interrupt__": asked}))
 
     def _record_end(self, end: End) -> Generator[Effect, Any, bool]:
         """Record how the run ended; False if it has not ended, since an outcome could not be written."""
@@ -300,7 +284,7 @@ class Loop:
             draft.begin(self.run.recorder.state)
         if self.events:
             events, self.events = self.events, []
-            yield Publish([Event(self.run.scope, mode, payload) for mode, payload in events])
+            yield Publish(events)
         return is_whole
 
     def _reject(self, error: NotSerializable) -> None:
@@ -320,6 +304,8 @@ class Loop:
             problem = _problem(record)
             if problem is None:
                 self.draft.add(record)
+                if self.run.modes and isinstance(record, TaskFinished | TaskFailed | TaskInterrupted):
+                    self._show_end(record.path)
                 continue
             if not isinstance(record, TaskFinished):
                 raise error
@@ -330,6 +316,8 @@ class Loop:
             )
             self.errors[record.path] = problem
             self.draft.add(TaskFailed(record.scope, record.path, failure_of(problem), 1))
+            if self.run.modes:
+                self._show_end(record.path)
         if not found:
             raise error
 

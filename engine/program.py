@@ -71,6 +71,7 @@ class Program:
             # A subgraph that is called by name is not known to the graph that reads its records.
             GLOBAL.register(cls)
         self.description = blueprint.describe()
+        self._triggers: dict[str, list[str]] | None = None
         self._references: WeakKeyDictionary[Log, Reference] = WeakKeyDictionary()
 
     def reference(self, log: Log) -> Reference:
@@ -79,6 +80,20 @@ class Program:
         if found is None:
             found = self._references[log] = log.put_shared(self.description)
         return found
+
+    def triggers(self, name: str) -> tuple[str, ...]:
+        """Return what can make a node due, in LangGraph's words: an edge, and the joins that lead to it."""
+        if self._triggers is None:
+            self._triggers = {node: [f"branch:to:{node}"] for node in self.nodes}
+            if self.is_entrypoint:
+                self._triggers[self.entry] = [START]
+            for node in self.nodes.values():
+                for target in node.targets:
+                    if isinstance(target, tuple) and target[0] == "join":
+                        join = f"join:{'+'.join(target[1])}:{target[2]}"
+                        if join not in self._triggers[target[2]]:
+                            self._triggers[target[2]].append(join)
+        return tuple(self._triggers[name])
 
     def is_called(self, graph: str | None) -> bool:
         """Return whether ``Command(graph=...)`` means this graph by its name."""

@@ -31,9 +31,10 @@ class Reader:
         managed: Name → function of the run that gives a managed value.
         build: From a dict of values to what the node is given; None for the dict itself.
         root: Whether the one channel ``__root__`` is the state itself.
+        model: The schema, if its instances are made of the values where somebody asks for them (``modelled``).
     """
 
-    __slots__ = ("build", "initials", "is_plain", "keys", "managed", "others", "root", "whole")
+    __slots__ = ("build", "initials", "is_plain", "keys", "managed", "model", "others", "root", "whole")
 
     def __init__(
         self,
@@ -43,8 +44,10 @@ class Reader:
         managed: Mapping[str, Callable[[Any], Any]] | None = None,
         build: Callable[[dict[str, Any]], Any] | None = None,
         root: bool = False,
+        model: Schema | None = None,
     ) -> None:
         self.keys = tuple(keys)
+        self.model = model if model is not None and model.kind in {"dataclass", "pydantic"} else None
         self.managed = dict(managed or {})
         self.build = build
         self.root = root
@@ -93,6 +96,19 @@ class Reader:
             for key, managed in self.managed.items():
                 read[key] = managed(run)
         return read if self.build is None else self.build(read)
+
+    def modelled(self, values: Any) -> Any:
+        """Return an instance of the schema made of values, where the schema is a class of that kind.
+
+        Values that do not make one, since some are still missing, are returned as they are.
+        """
+        model = self.model
+        if model is None or not isinstance(values, dict):
+            return values
+        try:
+            return model.build({key: values[key] for key in model.channels if key in values})
+        except (TypeError, ValueError):
+            return values
 
 
 def reader_of(channels: Mapping[str, BaseChannel], schema: Schema) -> Reader:

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..replay.identity import LEVEL_SEPARATOR
 from .slots import Slot
+from .stream import Event
 from .workers import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..replay.state import GraphState
     from .context import RunControl
     from .program import Program
     from .recorder import Recorder
-    from .stream import Event, Sink
+    from .stream import Sink
 
 DEFAULT_RECURSION_LIMIT = 10_007
 """LangGraph's (RL-1)."""
@@ -85,7 +86,9 @@ class Run:
         """The last superstep that the recursion limit allows."""
         self.step = 0
         """The superstep under way, for managed values."""
-        self.sinks: list[Sink] = []
+        self.sinks: Sequence[Sink] = ()
+        self.modes: frozenset[str] = frozenset()
+        """The stream modes in which somebody is to be shown what happens in this run; none for most runs."""
         self.is_async = False
         """Whether the run is driven on an event loop."""
         self._pool: Pool | None = None
@@ -127,19 +130,25 @@ class Run:
         """The scope as streams show it."""
         return tuple(self.scope.split(LEVEL_SEPARATOR)) if self.scope else ()
 
-    def wants(self, mode: str) -> bool:
-        """Return whether anybody is to be shown events of this mode."""
-        return any(sink.wants(self.scope, mode) for sink in self.sinks)
+    def show_to(self, sinks: Sequence[Sink]) -> None:
+        """Take those who watch this run, or a run around it, and look what is to be made for them."""
+        self.sinks = sinks
+        self.modes = frozenset(mode for sink in sinks for mode in sink.modes if sink.wants(self.scope, mode))
 
-    def publish(self, events: Sequence[Event]) -> None:
-        """Show events to those who want them."""
+    def publish(self, events: Iterable[Event], *, is_live: bool = False) -> None:
+        """Show events to those who want them.
+
+        Args:
+            events: The events.
+            is_live: Whether messages are shown whether or not their ids were shown before.
+        """
+        shown = tuple(events)
         for sink in self.sinks:
-            for event in events:
+            for event in shown:
                 if sink.wants(event.scope, event.mode):
-                    sink.put(self.namespace, event.mode, event.payload)
+                    sink.put(self.namespace, event, is_live=is_live)
 
     def write_custom(self, payload: Any) -> None:
         """Show what user code wrote, at once."""
-        for sink in self.sinks:
-            if sink.wants(self.scope, "custom"):
-                sink.put(self.namespace, "custom", payload)
+        if "custom" in self.modes:
+            self.publish([Event(self.scope, "custom", payload)])

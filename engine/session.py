@@ -24,11 +24,12 @@ from ..replay.history import checkpoint_at
 from ..replay.identity import checkpoint_seq, lasting_scope, numbered_scope
 from ..replay.recover import recover
 from ..replay.scopes import is_current
-from ..replay.state import FINISHED, ThreadState
+from ..replay.state import ThreadState
 from ..wal.codec import GLOBAL
 from ..wal.errors import ThreadBusy, WalgraphError
 from ..wal.log import Log, as_thread_id
 from ..wal.record import Question
+from . import show
 from .context import RunControl, current
 from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId, ParentCommand
@@ -38,7 +39,7 @@ from .reader import Reader
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
 from .settings import Compiled, checked_breakpoints, checked_durability
-from .stream import Event, Sink
+from .stream import Printer, Sink
 from .task import PARENT_WRITE
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from ..wal.log import IfBusy
     from ..wal.writer import Writer
     from .context import TaskContext
+    from .control import Interrupt
+    from .stream import Wanted
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
@@ -94,6 +97,7 @@ class Session:
         self.after = graph.settings.interrupt_after
         self.sinks: list[Sink] = list(self.parent.run.sinks) if self.parent is not None else []
         self.scope, self._call = _place(graph, self.parent)
+        self.version = "v1"
         self._run: Run | None = None
         self._settled = False
         self._writer: Writer | None = None
@@ -114,11 +118,19 @@ class Session:
         """Show all channels, as streams do, where nothing was asked for; else the output schema says what is shown."""
         self._shows_all = True
 
-    def watch(self, modes: tuple[str, ...], tagged: bool, *, subgraphs: bool) -> Sink:  # noqa: FBT001 - a pair's second half
-        """Collect events for the caller."""
-        sink = Sink(modes, tagged=tagged, subgraphs=subgraphs, scope=self.scope)
+    def watch(self, wanted: Wanted) -> Sink:
+        """Collect events for the caller, and print what is to be printed."""
+        self.prints(wanted)
+        sink = Sink(wanted, self.scope, self.graph.program, is_bare=isinstance(self.output_keys, str))
         self.sinks.append(sink)
         return sink
+
+    def prints(self, wanted: Wanted) -> None:
+        """Print what the caller asked to see on the terminal."""
+        self.version = wanted.version
+        if wanted.printed:
+            printed = wanted._replace(modes=wanted.printed)
+            self.sinks.append(Printer(printed, self.scope, self.graph.program))
 
     def claim(self, if_busy: IfBusy) -> None:
         """Claim the thread, if the run is one of a root graph with a log.
@@ -302,7 +314,8 @@ class Session:
             run.shown_key = self.output_keys if isinstance(self.output_keys, str) else None
         elif self._shows_all:
             run.shown = self.graph.program.reader
-        run.sinks = self.sinks
+        if self.sinks:
+            run.show_to(self.sinks)
         if self.parent is not None:
             run.above = self.parent.run.scope
             run.answers = self.parent.run.answers
@@ -321,24 +334,23 @@ class Session:
         run.stop = step + 1 + self.config["recursion_limit"] + 1
         if is_same:
             run.resumed_at = opened.base
-        if before is not None and opened.source != "input" and not run.program.is_entrypoint:
-            if run.wants("values"):
-                loop.events.append(("values", loop.output()))
-            if run.wants("updates"):
-                loop.events.extend(_restored(loop))
+        if run.modes:
+            resumed = before if is_same or opened.source != "input" else None
+            loop.events.extend(show.opened(run, loop.draft, resumed, loop.output))
         return loop
 
     def standing(self, sink: Sink) -> Iterator[Any]:
         """Yield what a stream shows of a run that had nothing left to do: the values as they are (R-4)."""
         run = self.run
-        if run.wants("values") and not run.program.is_entrypoint:
-            run.publish([Event(run.scope, "values", Loop(run).output())])
+        loop = Loop(run)
+        run.publish(show.opened(run, loop.draft, loop.draft.graph, loop.output))
         yield from sink.queue
 
     def output(self) -> Any:
         """Return the output of a run that had nothing left to do."""
         self._settled = True
-        return self._output_of(Loop(self.run))
+        output = Loop(self.run).output()
+        return output if self.version == "v1" else self._whole(output, ())
 
     def finish(self, end: End) -> Any:
         """Flush, then return the run's output or raise what ended it."""
@@ -365,15 +377,23 @@ class Session:
                 questions = (Question(i.id, 0, i.value, i.response_schema) for i in end.interrupts)
                 self.parent.asked = (*self.parent.asked, *questions)
             raise GraphInterrupt(end.interrupts)
-        output = self._output_of(Loop(self.run))
-        if end.interrupts:
+        output = Loop(self.run).output()
+        is_asking = bool(end.interrupts)
+        if is_asking and self.graph.program.is_entrypoint:
             # An entrypoint has no output before it returns; what it returned last time would be misleading.
-            whole = output if isinstance(output, dict) and not self.graph.program.is_entrypoint else {}
-            return {**whole, "__interrupt__": list(end.interrupts)}
+            output = {}
+        if self.version != "v1":
+            return self._whole(output, end.interrupts)
+        if is_asking:
+            return {**(output if isinstance(output, dict) else {}), "__interrupt__": list(end.interrupts)}
         return output
 
-    def _output_of(self, loop: Loop) -> Any:
-        return loop.output()
+    def _whole(self, output: Any, interrupts: tuple[Interrupt, ...]) -> Any:
+        """Return the output as version 2 has it."""
+        from .parts import GraphOutput
+
+        value = output if isinstance(self.output_keys, str) else self.graph.program.output.modelled(output)
+        return GraphOutput(value, interrupts)
 
 
 def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:
@@ -384,16 +404,6 @@ def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:
     own = parent.scope_of_task
     scope = lasting_scope(own) if graph.settings.log is True else own
     return numbered_scope(scope, number), numbered_scope(parent.id, number)
-
-
-def _restored(loop: Loop) -> Iterator[tuple[str, Any]]:
-    """Yield again the updates of the open step's tasks that had finished before the run was resumed (R-3)."""
-    graph = loop.draft.graph
-    for path in graph.paths():
-        outcome = graph.outcomes.get(path)
-        if outcome is not None and outcome.status == FINISHED:
-            update = loop.update(outcome.writes)
-            yield "updates", {graph.node_of(path): update, "__metadata__": {"cached": True}}
 
 
 def _parent(graph: Compiled, config: dict[str, Any] | None) -> TaskContext[Run] | None:

@@ -1,15 +1,18 @@
-"""What streams show, and to whom.
+"""Who is shown what, and in which shape.
 
-    loop ── events ──► Run.show ──► Sink of each consumer ──► stream() / astream()
+    loop ── events ──► Run.publish ──► Sink of each consumer ──► stream() / astream()
+                                   └─► Printer               ──► the terminal (print_mode, debug)
 
-    mode      payload
-    values    the whole output after each superstep that changed it
-    updates   {node: what it wrote}, as each task ends
-    custom    whatever user code gave to the stream writer, at once
+    asked for                        a chunk is
+    one mode                         the payload
+    a list of modes                  (mode, payload)
+    subgraphs=True                   (namespace, payload), (namespace, mode, payload)
+    version="v2"                     {"type": mode, "ns": namespace, "data": payload}, and "interrupts" with values
 
-The shapes are LangGraph's (§2.18). Under ``sync`` the loop emits an event only after what it tells is durable.
+The shapes are LangGraph's (§2.18). Under ``sync`` the loop emits an event only after what it tells is durable; what
+user code itself streams, by the writer and token by token, is shown at once.
 
-It must not read state; the loop makes payloads.
+It must not make payloads; ``show`` does.
 """
 
 from __future__ import annotations
@@ -18,12 +21,19 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from ..wal.record import Write
+    from .control import Interrupt
+    from .program import Program
 
-MODES = ("values", "updates", "custom")
+MODES = ("values", "updates", "checkpoints", "tasks", "debug", "messages", "custom")
 """The stream modes there are."""
+VERSIONS = ("v1", "v2")
+"""The shapes of chunks there are."""
+LIVE = frozenset(("custom", "messages"))
+"""The modes whose events come while a task is running."""
+BY_TASKS = frozenset(("updates", "tasks", "debug"))
+"""The modes that show calls of ``@task`` functions, which end while the task that makes them is running."""
 
 
 class Event(NamedTuple):
@@ -32,71 +42,166 @@ class Event(NamedTuple):
     scope: str
     mode: str
     payload: Any
+    interrupts: tuple[Interrupt, ...] = ()
+    """With ``values``: the questions that are open at this moment."""
+
+
+class Wanted(NamedTuple):
+    """What a caller asked to be shown.
+
+    ``tagged`` says whether chunks carry their mode, as they do when a list of modes was asked for; ``printed`` names
+    the modes that go to the terminal instead.
+    """
+
+    modes: tuple[str, ...]
+    tagged: bool = False
+    subgraphs: bool = False
+    version: str = "v1"
+    printed: tuple[str, ...] = ()
 
 
 class Sink:
     """Collects what one consumer asked to see.
 
     Args:
-        modes: The modes it wants.
-        tagged: Whether chunks carry their mode, as they do when a list of modes was asked for.
-        subgraphs: Whether it wants to see subgraphs' events too.
+        wanted: What that is.
         scope: The scope of the run that it watches.
+        program: The graph of that run, whose schemas chunks of version 2 are made of.
+        is_bare: Whether values are those of one channel, and so no state.
     """
 
-    __slots__ = ("modes", "queue", "scope", "subgraphs", "tagged", "wake")
-
-    def __init__(
-        self, modes: Iterable[str], *, tagged: bool, subgraphs: bool = False, scope: str = ""
-    ) -> None:
-        self.modes = frozenset(modes)
-        self.tagged = tagged
-        self.subgraphs = subgraphs
+    def __init__(self, wanted: Wanted, scope: str, program: Program, *, is_bare: bool = False) -> None:
+        self.modes = frozenset(wanted.modes)
+        self.tagged = wanted.tagged
+        self.subgraphs = wanted.subgraphs
+        self.version = wanted.version
         self.scope = scope
+        self.program = program
+        self.is_bare = is_bare
         self.queue: deque[Any] = deque()
         self.wake: Callable[[], None] | None = None
         """Called after each event, so that a driver that waits for tasks can hand it on."""
-
-    @property
-    def is_eager(self) -> bool:
+        self.is_eager = (
+            self.subgraphs
+            or not self.modes.isdisjoint(LIVE)
+            or (program.is_entrypoint and not self.modes.isdisjoint(BY_TASKS))
+        )
         """Whether events can come while a task is running, so that tasks must not block the consumer."""
-        return "custom" in self.modes or self.subgraphs
+        self._told: set[str] = set()
 
     def wants(self, scope: str, mode: str) -> bool:
         """Return whether an event of a scope and mode is to be shown."""
         return mode in self.modes and (self.subgraphs or scope == self.scope)
 
-    def put(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
-        """Queue an event in the shape that the consumer asked for."""
-        if self.subgraphs:
-            chunk: Any = (namespace, mode, payload) if self.tagged else (namespace, payload)
-        else:
-            chunk = (mode, payload) if self.tagged else payload
-        self.queue.append(chunk)
+    def knows(self, message: str) -> None:
+        """Take it that a message of this id was shown, so that it is not shown again when a node returns it."""
+        self._told.add(message)
+
+    def put(self, namespace: tuple[str, ...], event: Event, *, is_live: bool = False) -> None:
+        """Queue an event in the shape that the consumer asked for.
+
+        Args:
+            namespace: The namespace that the chunk shows.
+            event: The event.
+            is_live: Whether a message is shown whether or not its id was shown before, as the parts of one are.
+        """
+        if event.mode == "messages" and not self._is_news(event.payload[0]) and not is_live:
+            return
+        self.deliver(namespace, event)
         if self.wake is not None:
             self.wake()
 
+    def deliver(self, namespace: tuple[str, ...], event: Event) -> None:
+        """Hand an event on."""
+        self.queue.append(
+            self._part(namespace, event) if self.version == "v2" else self._chunk(namespace, event)
+        )
 
-def checked_modes(mode: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """Return the modes asked for, and whether chunks are to be tagged with theirs.
+    def _is_news(self, message: Any) -> bool:
+        key = message.get("id") if isinstance(message, dict) else message.id
+        if key is None:
+            return True
+        if key in self._told:
+            return False
+        self._told.add(key)
+        return True
+
+    def _chunk(self, namespace: tuple[str, ...], event: Event) -> Any:
+        payload = plain(event)
+        if self.subgraphs:
+            return (namespace, event.mode, payload) if self.tagged else (namespace, payload)
+        return (event.mode, payload) if self.tagged else payload
+
+    def _part(self, namespace: tuple[str, ...], event: Event) -> dict[str, Any]:
+        mode, payload = event.mode, event.payload
+        # Only the graph that is watched is known here; what its subgraphs show stays as it is.
+        is_own = event.scope == self.scope
+        part: dict[str, Any] = {"type": mode, "ns": namespace, "data": payload}
+        if mode == "values":
+            part["interrupts"] = event.interrupts
+            if is_own and not self.is_bare:
+                part["data"] = self.program.output.modelled(payload)
+        elif mode == "checkpoints" and is_own:
+            part["data"] = self._modelled(payload)
+        elif mode == "debug" and payload["type"] == "checkpoint" and is_own:
+            part["data"] = {**payload, "payload": self._modelled(payload["payload"])}
+        return part
+
+    def _modelled(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        if checkpoint["next"] == [self.program.entry]:
+            # The input is not in the channels yet, so there is no whole state to make an instance of.
+            return checkpoint
+        return {**checkpoint, "values": self.program.reader.modelled(checkpoint["values"])}
+
+
+class Printer(Sink):
+    """Prints what one caller asked to see on the terminal (``print_mode``)."""
+
+    def deliver(self, namespace: tuple[str, ...], event: Event) -> None:
+        """Print an event."""
+        place = f"\033[1;30;33m[graph={namespace}]\033[0m " if self.subgraphs and namespace else ""
+        print(f"\033[1m[{event.mode}]\033[0m {place}{plain(event)!r}")  # noqa: T201 - it is what was asked for
+
+
+def plain(event: Event) -> Any:
+    """Return the payload of an event as version 1 shows it: questions are a key of the values."""
+    if not event.interrupts:
+        return event.payload
+    whole = event.payload if isinstance(event.payload, dict) else {}
+    return {**whole, "__interrupt__": event.interrupts}
+
+
+def wanted(
+    mode: str | Sequence[str],
+    print_mode: str | Sequence[str] = (),
+    version: str = "v1",
+    *,
+    subgraphs: bool = False,
+    debug: bool | None = None,
+) -> Wanted:
+    """Return what a caller asked to be shown.
+
+    Args:
+        mode: A mode, or a list of modes.
+        print_mode: A mode or modes to print.
+        version: The shape of chunks: ``"v1"`` or ``"v2"``.
+        subgraphs: Whether subgraphs' events are wanted.
+        debug: Whether to print updates and values.
 
     Raises:
-        ValueError: A mode is not known.
+        ValueError: A mode or the version is not known.
     """
+    if version not in VERSIONS:
+        message = f"unknown version {version!r}; there are {', '.join(VERSIONS)}"
+        raise ValueError(message)
+    printed = ("updates", "values") if debug else _checked(print_mode)
+    return Wanted(_checked(mode), not isinstance(mode, str), subgraphs, version, printed)
+
+
+def _checked(mode: str | Sequence[str]) -> tuple[str, ...]:
     modes = (mode,) if isinstance(mode, str) else tuple(mode)
     for name in modes:
         if name not in MODES:
             message = f"unknown stream mode {name!r}; there are {', '.join(MODES)}"
             raise ValueError(message)
-    return modes, not isinstance(mode, str)
-
-
-def update_of(writes: Sequence[Write], output: frozenset[str], *, is_root: bool) -> Any:
-    """Return what the mode ``updates`` shows of one task's writes: None, a dict, or a list of dicts."""
-    shown = [write for write in writes if write[0] in output]
-    if not shown:
-        return None
-    if is_root:
-        return shown[0][1]
-    update = dict(shown)
-    return update if len(update) == len(shown) else [{key: value} for key, value in shown]
+    return modes

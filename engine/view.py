@@ -22,6 +22,7 @@ from ..replay.scopes import runs_in
 from ..replay.state import FINISHED
 from .control import PregelTask, StateSnapshot
 from .interrupt import shown
+from .metadata import public_path
 
 if TYPE_CHECKING:
     from ..replay.state import GraphState, Outcome, ThreadState
@@ -114,7 +115,7 @@ def _task(
     return PregelTask(
         id=task_id(thread, scope, graph.base, path),
         name=name,
-        path=("__pregel_push", path[0], False) if isinstance(path[0], int) else ("__pregel_pull", name),
+        path=public_path(path),
         error=outcome.failure.text if outcome is not None and outcome.failure is not None else None,
         interrupts=shown(asked),
         state=None,

@@ -70,7 +70,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # These stamp barriers and frames; items carry their own times, and live until one.
     CLOCK: (*APART, "engine/recorder.py", "wal/table_store.py", "wal/table_items.py", "wal/item_view.py"),
     CHANCE: (*APART, *RANDOM),
-    BANNED["print"]: APART,
+    BANNED["print"]: (*APART, "engine/stream.py"),  # ``print_mode`` is for terminals
     BYTES: (),
 }
 """Replacement → the folders and files that may do without it."""
