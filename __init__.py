@@ -54,10 +54,12 @@ from .engine.errors import (
     GraphRecursionError,
     InvalidGraph,
     MissingThreadId,
+    NodeTimeoutError,
     NoLog,
     NotAvailable,
     OutsideOfRun,
     ParentCommand,
+    StepTimeout,
 )
 from .engine.functional import entrypoint, task
 from .engine.graph import CompiledGraph
@@ -226,6 +228,7 @@ __all__ = [
     "NamedBarrierValueAfterFinish",
     "NoLog",
     "NodeStyles",
+    "NodeTimeoutError",
     "NonDeterminism",
     "NotALog",
     "NotAvailable",
@@ -244,6 +247,7 @@ __all__ = [
     "StateGraph",
     "StateSnapshot",
     "StateUpdate",
+    "StepTimeout",
     "StreamMode",
     "StreamPart",
     "StreamWriter",

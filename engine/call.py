@@ -99,6 +99,13 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
             self._work.run_if_free()
         concurrent.futures.wait([self])
 
+    def stop(self) -> None:
+        """Cancel the call if it is a coroutine's, or if nobody has begun it; a thread that makes it goes on."""
+        if self._task is not None:
+            self._task.cancel()
+        elif self._work is not None:
+            self._work.forget()
+
     async def awaited(self) -> None:
         """Return when the call has ended, however it ended; for coroutines."""
         if not self.done():

@@ -77,6 +77,8 @@ class Runtime(Generic[C]):
     previous: Any = None
     execution_info: ExecutionInfo | None = None
     control: RunControl | None = None
+    heartbeat: Callable[[], None] = field(default=lambda: None)
+    """Says that the node is alive, which an ``idle_timeout`` counts from; without one it does nothing."""
 
 
 class Surroundings(Protocol):
@@ -98,6 +100,22 @@ class Surroundings(Protocol):
 
     def write_custom(self, payload: Any) -> None:
         """Show something in the stream mode ``custom``."""
+
+
+class Watcher(Protocol):
+    """What limits the time of an attempt, as the code that runs in it sees it."""
+
+    def heartbeat(self) -> None:
+        """Note that the attempt says it is alive."""
+
+    def progress(self) -> None:
+        """Note that the attempt got on."""
+
+    def calls(self) -> None:
+        """Note that the attempt calls a task or a subgraph, or raise if its time is over."""
+
+    def shows(self, write: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return a stream writer whose chunks are progress, and are dropped when the attempt's time is over."""
 
 
 RunT = TypeVar("RunT", bound=Surroundings)
@@ -198,6 +216,8 @@ class TaskContext(Generic[RunT]):
     def runtime(self) -> Runtime[Any]:
         """What the run offers."""
         run = self.run
+        watch = watching.get()
+        beat = {} if watch is None else {"heartbeat": watch.heartbeat}
         info = ExecutionInfo(
             checkpoint_id=checkpoint_id(self.base),
             checkpoint_ns=self.scope_of_task,
@@ -213,12 +233,14 @@ class TaskContext(Generic[RunT]):
             previous=run.previous,
             execution_info=info,
             control=run.control,
+            **beat,
         )
 
     @property
     def writer(self) -> Callable[[Any], None]:
         """A function that shows its argument in the stream mode ``custom``."""
-        return self.run.write_custom
+        watch = watching.get()
+        return self.run.write_custom if watch is None else watch.shows(self.run.write_custom)
 
     @property
     def store(self) -> Any:
@@ -254,6 +276,9 @@ class CallContext(TaskContext[RunT]):
 
 current: ContextVar[TaskContext[Any] | None] = ContextVar("walgraph_task", default=None)
 """The task whose code is running."""
+
+watching: ContextVar[Watcher | None] = ContextVar("walgraph_watch", default=None)
+"""What watches the attempt whose code is running, if its time is limited."""
 
 
 def here(asked: str = "get_config") -> TaskContext[Any]:

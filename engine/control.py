@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ..wal.codec import register_type
+from .policy import Timeout, TimeoutPolicy
 
 N = TypeVar("N", bound=str)
 R = TypeVar("R")
@@ -37,25 +38,34 @@ class Send:
     Args:
         node: The node's name.
         arg: What the node is given, as it is, instead of the graph's state.
+        timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``, in place of the node's own.
+
+    Raises:
+        InvalidGraph: The time-out makes no sense.
     """
 
-    __slots__ = ("arg", "node")
+    __slots__ = ("arg", "node", "timeout")
 
-    def __init__(self, /, node: str, arg: Any) -> None:
+    def __init__(self, /, node: str, arg: Any, *, timeout: Timeout | TimeoutPolicy = None) -> None:
         self.node = node
         self.arg = arg
+        self.timeout = TimeoutPolicy.coerce(timeout)
 
     def __repr__(self) -> str:
         """Return the call that makes an equal one."""
-        return f"Send(node={self.node!r}, arg={self.arg!r})"
+        timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
+        return f"Send(node={self.node!r}, arg={self.arg!r}{timeout})"
 
     def __eq__(self, other: object) -> bool:
-        """Compare by node and argument."""
-        return isinstance(other, Send) and (self.node, self.arg) == (other.node, other.arg)
+        """Compare by node, argument and time-out."""
+        return isinstance(other, Send) and self._parts() == other._parts()
 
     def __hash__(self) -> int:
-        """Hash by node and argument, which must be hashable for it."""
-        return hash((self.node, self.arg))
+        """Hash by node, argument and time-out; the argument must be hashable for it."""
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[str, Any, TimeoutPolicy | None]:
+        return self.node, self.arg, self.timeout
 
 
 class _NoAnswer:
@@ -163,8 +173,10 @@ def _given(answer: Any) -> list[Any]:
 register_type(
     Send,
     name="walgraph:Send",
-    encode=lambda send: [send.node, send.arg],
-    decode=lambda plain: Send(plain[0], plain[1]),
+    encode=lambda send: [send.node, send.arg, *([] if send.timeout is None else [send.timeout.plain()])],
+    decode=lambda plain: Send(
+        plain[0], plain[1], timeout=TimeoutPolicy.of_plain(plain[2]) if len(plain) > 2 else None
+    ),
 )
 register_type(
     Command,

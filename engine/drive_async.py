@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from .effect import Append, Perform
+from .drive_sync import clock_of
+from .effect import Append, Overrun, Perform
 from .task import aperform
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
     from .job import Job
     from .loop import End, Loop
     from .run import Run
+    from .step_timeout import StepClock
     from .stream import Sink
 
 
 class AsyncPerformer:
     """Sees that tasks run on the event loop."""
 
-    def __init__(self, limit: int | None, sink: Sink | None) -> None:
+    def __init__(self, limit: int | None, sink: Sink | None, clock: StepClock | None = None) -> None:
+        self._clock = clock
         self._slots = asyncio.Semaphore(limit) if limit else None
         self._sink = sink
         self._running: set[asyncio.Task[None]] = set()
@@ -38,10 +41,13 @@ class AsyncPerformer:
 
     def is_alone(self, jobs: Sequence[Job]) -> bool:
         """Return whether one job is all there is, and nobody watches it live."""
-        return len(jobs) == 1 and not self._running and not (self._sink is not None and self._sink.is_eager)
+        is_watched = self._sink is not None and self._sink.is_eager
+        return len(jobs) == 1 and not self._running and not is_watched and self._clock is None
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Start jobs."""
+        if self._clock is not None:
+            self._clock.begins(jobs)
         if self._sink is not None and self._sink.is_eager:
             loop = asyncio.get_running_loop()
 
@@ -58,14 +64,40 @@ class AsyncPerformer:
         """Wait until a task has ended or something is to be shown."""
         if not self.ended and not (self._sink is not None and self._sink.queue):
             self._changed.clear()
-            await self._changed.wait()
+            if self._clock is None:
+                await self._changed.wait()
+            else:
+                await self._in_time(self._clock)
+
+    async def _in_time(self, clock: StepClock) -> None:
+        """Do what ``changed`` does, for as long as the step may take; then stop what runs."""
+        try:
+            async with asyncio.timeout(clock.left()):
+                await self._changed.wait()
+        except TimeoutError:
+            self.ended = clock.outcomes(await self.cancel(), were_cancelled=True)
+
+    def taken(self) -> list[Done]:
+        """Return the outcomes that nobody has taken, and forget them."""
+        ended, self.ended = self.ended, []
+        if self._clock is not None:
+            self._clock.ended(ended)
+        return ended
+
+    async def perform(self, job: Job) -> Done:
+        """Perform a job; if it ended though it was cancelled, its outcome is left for ``cancel`` to give."""
+        try:
+            return await aperform(job)
+        except Overrun as overrun:
+            self.ended.append(overrun.value)
+        raise asyncio.CancelledError
 
     async def _run(self, job: Job) -> None:
         if self._slots is None:
-            done = await aperform(job)
+            done = await self.perform(job)
         else:
             async with self._slots:
-                done = await aperform(job)
+                done = await self.perform(job)
         self.ended.append(done)
         self._changed.set()
 
@@ -75,7 +107,8 @@ class AsyncPerformer:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        return self.ended
+        ended, self.ended = self.ended, []
+        return ended
 
 
 async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> AsyncGenerator[Any, None]:
@@ -88,7 +121,7 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
         ends: Takes how the run ended, since an asynchronous generator cannot return it.
     """
     run.is_async = True
-    performer = AsyncPerformer(run.max_concurrency, sink)
+    performer = AsyncPerformer(run.max_concurrency, sink, clock_of(run))
     effects = loop.effects()
     send: Any = effects.send
     answer: Any = None
@@ -107,14 +140,16 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
                     run.publish(effect.events)
                 else:
                     if performer.is_alone(effect.jobs):
-                        answer = [await aperform(effect.jobs[0])]
+                        answer = [await performer.perform(effect.jobs[0])]
                     else:
                         performer.start(effect.jobs)
                         while not performer.ended:
                             await performer.changed()
                             while sink is not None and sink.queue:
                                 yield sink.queue.popleft()
-                        answer, performer.ended = performer.ended, []
+                        answer = performer.taken()
+                    if run.watch is not None:
+                        run.watch.progress()
                     # No yield before the loop has the outcomes: the consumer may leave at it.
                     continue
             except Exception as error:

@@ -27,32 +27,37 @@ if TYPE_CHECKING:
     from .job import Job
     from .loop import End, Loop
     from .run import Run
+    from .step_timeout import StepClock
     from .stream import Sink
 
 
 class Performer:
     """Sees that tasks run, in this thread or in a pool."""
 
-    def __init__(self, limit: int | None, sink: Sink | None) -> None:
+    def __init__(self, limit: int | None, sink: Sink | None, clock: StepClock | None = None) -> None:
         self._limit = limit
+        self._clock = clock
         self._sink = sink
         self._is_watched = sink is not None and sink.is_eager
+        self._may_be_inline = not self._is_watched and clock is None
         self._pool: Pool | None = None
         self._running = 0
         self._ended: list[Done] = []
         self._changed = threading.Condition()
 
     def is_inline(self, jobs: Sequence[Job]) -> bool:
-        """Return whether jobs are one task alone, which runs in the run's own thread unless it is watched live."""
-        return len(jobs) == 1 and not self._running and not self._is_watched
+        """Return whether jobs are one task alone, which runs in the run's own thread unless it is watched or timed."""
+        return len(jobs) == 1 and not self._running and self._may_be_inline
 
     def perform(self, jobs: Sequence[Job]) -> Generator[Any, None, list[Done]]:
         """Start jobs, wait until some task has ended, and return the outcomes; yields chunks meanwhile."""
-        sink, is_watched = self._sink, self._is_watched
+        sink, is_watched, clock = self._sink, self._is_watched, self._clock
         if jobs and self._pool is None:
             self._pool = Pool(self._limit)
         if sink is not None and is_watched:
             sink.wake = self._wake
+        if clock is not None:
+            clock.begins(jobs)
         self._running += len(jobs)
         for job in jobs:
             assert self._pool is not None
@@ -61,7 +66,8 @@ class Performer:
         while True:
             with self._changed:
                 while not self._ended and not (sink is not None and sink.queue):
-                    self._changed.wait()
+                    if not self._changed.wait(None if clock is None else clock.left()):
+                        break
             while sink is not None and sink.queue:
                 yield sink.queue.popleft()
             # Outcomes are taken only now: the consumer may leave at any yield, and then ``close`` gives them.
@@ -69,7 +75,11 @@ class Performer:
                 ended, self._ended = self._ended, []
             if ended:
                 self._running -= len(ended)
+                if clock is not None:
+                    clock.ended(ended)
                 return ended
+            if clock is not None and clock.left() <= 0:
+                return clock.outcomes(self.close(), were_cancelled=False)
 
     def _run(self, job: Job) -> None:
         done = perform(job)
@@ -85,7 +95,17 @@ class Performer:
         """Let running tasks end, forget those not begun, and return the outcomes that nobody took."""
         if self._pool is not None:
             self._pool.close(drop=True)
-        return self._ended
+        ended, self._ended = self._ended, []
+        return ended
+
+
+def clock_of(run: Run) -> StepClock | None:
+    """Return what limits the time of the run's supersteps; it is loaded only if something does."""
+    if run.step_timeout is None:
+        return None
+    from .step_timeout import StepClock
+
+    return StepClock(run, run.step_timeout)
 
 
 def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:
@@ -100,7 +120,7 @@ def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:
         How the run ended.
     """
     recorder = run.recorder
-    performer = Performer(run.max_concurrency, sink)
+    performer = Performer(run.max_concurrency, sink, clock_of(run))
     effects = loop.effects()
     send: Any = effects.send
     answer: Any = None
@@ -121,6 +141,8 @@ def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:
                         answer = [perform(jobs[0])]
                     else:
                         answer = yield from performer.perform(jobs)
+                    if run.watch is not None:
+                        run.watch.progress()
                     # No yield before the loop has the outcomes: the consumer may leave at it.
                     continue
                 else:

@@ -10,7 +10,8 @@ which checks the laws after every effect.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,17 @@ class Done(NamedTuple):
     records: tuple[Record, ...]
     error: BaseException | None = None
     untracked: tuple[Write, ...] = ()
+
+
+class Overrun(asyncio.CancelledError):
+    """A cancellation that a thread outran: ``value`` is what it returned, or what that made of its task.
+
+    What ended is recorded, so this carries it there; user code only ever sees a plain cancellation.
+    """
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
 
 
 class Perform(NamedTuple):

@@ -8,7 +8,9 @@
     ├── AnswerError             WAL-E206  you: answers and open questions do not match (a RuntimeError)
     ├── NoLog                   WAL-E207  you: this needs a graph compiled with a log  (a ValueError)
     ├── OutsideOfRun            WAL-E208  you: called where no run is                  (a RuntimeError)
-    └── NotAvailable            WAL-E220  you: this needs something that is not here   (an ImportError)
+    ├── NotAvailable            WAL-E220  you: this needs something that is not here   (an ImportError)
+    ├── NodeTimeoutError        WAL-E230  it: an attempt took longer than it may
+    └── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
     Parked (BaseException): not errors; they travel through user code and stop a task or a run
     ├── GraphInterrupt          a task asks
     ├── ParentCommand           a task steers the graph above
@@ -22,7 +24,7 @@ The messages of graph building are those that LangGraph's users know (its rules 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..replay.errors import (
     CheckpointNotFound,
@@ -35,8 +37,6 @@ from ..wal.errors import WalgraphError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from .control import Command, Interrupt
 
 __all__ = [
     "AnswerError",
@@ -51,11 +51,13 @@ __all__ = [
     "InvalidUpdateError",
     "MissingThreadId",
     "NoLog",
+    "NodeTimeoutError",
     "NonDeterminism",
     "NotAvailable",
     "OutsideOfRun",
     "ParentCommand",
     "Parked",
+    "StepTimeout",
 ]
 
 
@@ -107,6 +109,51 @@ class NotAvailable(WalgraphError, ImportError):
     code = "WAL-E220"
 
 
+class NodeTimeoutError(WalgraphError):
+    """An attempt at a node or task took longer than its time-out allows, and was stopped.
+
+    It is no ``TimeoutError``, so that a ``RetryPolicy`` tries again by default.
+
+    Args:
+        node: The name of the node or task.
+        elapsed: The seconds that the attempt had taken.
+        kind: Which limit it was: ``"run"`` or ``"idle"``.
+        idle_timeout: The seconds that it may go without progress, if that is limited.
+        run_timeout: The seconds that it may take, if that is limited.
+    """
+
+    code = "WAL-E230"
+
+    def __init__(
+        self,
+        node: str,
+        elapsed: float,
+        *,
+        kind: Literal["run", "idle"],
+        idle_timeout: float | None = None,
+        run_timeout: float | None = None,
+    ) -> None:
+        self.timeout = (idle_timeout if kind == "idle" else run_timeout) or 0.0
+        what = "without making progress " if kind == "idle" else ""
+        super().__init__(
+            f"Node {node!r} exceeded its {kind} timeout of {self.timeout:.3f}s {what}(elapsed: {elapsed:.3f}s).",
+            hint="Give it more time, let it report progress with runtime.heartbeat(), or give it a RetryPolicy.",
+            node=node,
+            kind=kind,
+        )
+        self.node = node
+        self.elapsed = elapsed
+        self.kind = kind
+        self.idle_timeout = idle_timeout
+        self.run_timeout = run_timeout
+
+
+class StepTimeout(WalgraphError, TimeoutError):
+    """A superstep took longer than the graph's ``step_timeout``; what had finished is recorded."""
+
+    code = "WAL-E231"
+
+
 class Parked(BaseException):
     """Base of what stops a task or a run without being an error."""
 
@@ -115,10 +162,11 @@ class GraphInterrupt(Parked):
     """A task asked a question that has no answer yet.
 
     Args:
-        interrupts: What was asked; empty when a static breakpoint parks the run.
+        interrupts: What was asked, each an ``Interrupt``; empty when a static breakpoint parks the run.
     """
 
-    def __init__(self, interrupts: Sequence[Interrupt] = ()) -> None:
+    # Its class, like that of a command below, is made of parts that raise these errors, so it is not named here.
+    def __init__(self, interrupts: Sequence[Any] = ()) -> None:
         super().__init__(tuple(interrupts))
         self.interrupts = tuple(interrupts)
 
@@ -127,11 +175,11 @@ class ParentCommand(Parked):
     """A task of a subgraph steers the graph above it.
 
     Args:
-        command: What it wants; ``graph`` says which graph above is meant.
+        command: The ``Command``; its ``graph`` says which graph above is meant.
         target: The scope of that graph, once it is known.
     """
 
-    def __init__(self, command: Command[Any], target: str | None = None) -> None:
+    def __init__(self, command: Any, target: str | None = None) -> None:
         super().__init__(command)
         self.command = command
         self.target = target

@@ -33,9 +33,9 @@ from ..replay.state import FINISHED
 from ..wal.errors import NotSerializable
 from ..wal.record import TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
-from .context import CallContext, here
+from .context import CallContext, here, watching
 from .control import Final
-from .effect import Done
+from .effect import Done, Overrun
 from .errors import GraphInterrupt, InvalidGraph
 from .graph import CompiledGraph
 from .interrupt import shown
@@ -113,6 +113,8 @@ class TaskFunction(Generic[P, R]):
             RuntimeError: A coroutine function is called from synchronous code.
         """
         caller = here("task")
+        if (watch := watching.get()) is not None:
+            watch.calls()
         run = caller.run
         path = (*caller.path, next(caller.calls))
         call = fingerprint(self.name, args, kwargs)
@@ -148,7 +150,8 @@ class TaskFunction(Generic[P, R]):
         try:
             retry = self.policies.retry
             retry = run.program.task_policies.retry if retry is None else retry
-            value = yield from tried(Call(self.callee, argument), context, retry or (), outcome)
+            wish = Call(self.callee, argument, self.timeout)
+            value = yield from tried(wish, context, retry or (), outcome)
         except BaseException as error:
             done = ended_by(error, run, context, outcome)
             # A question is bound to the call that asked it, so that its answer goes to no other.
@@ -175,17 +178,24 @@ class TaskFunction(Generic[P, R]):
         self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]
     ) -> R:
         context.slot = context.run.slot()
-        if context.slot is None:
-            done, value = await acarry_out(wishes, context)
-        else:
-            async with context.slot:
+        late: Overrun | None = None
+        try:
+            if context.slot is None:
                 done, value = await acarry_out(wishes, context)
+            else:
+                async with context.slot:
+                    done, value = await acarry_out(wishes, context)
+        except Overrun as overrun:
+            late = overrun
+            done, value = late.value
         if done.records:
             try:
                 await context.run.recorder.arecord(done.records)
             except NotSerializable as error:
                 add_notes(context.run, context, error)
                 raise
+        if late is not None:
+            raise asyncio.CancelledError
         return self._ended(done, value, context)
 
     def _ended(self, done: Done, value: Any, context: TaskContext[Run]) -> R:
@@ -193,6 +203,8 @@ class TaskFunction(Generic[P, R]):
             context.run.publish(called(context, value, done.error))
         if done.error is not None:
             raise done.error
+        if (watch := watching.get()) is not None:
+            watch.progress()
         result: R = value
         return result
 

@@ -19,6 +19,7 @@ from .describe import Described
 from .drive_async import adrive
 from .drive_sync import drive
 from .edit import Reading, update
+from .policy import seconds_of
 from .session import Session
 from .settings import Compiled
 from .stream import wanted
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .context import RunControl
     from .control import Durability, StateSnapshot, Version
     from .loop import End
+    from .policy import Timeout
     from .program import Program
     from .settings import Settings
     from .stream import Wanted
@@ -65,6 +67,16 @@ class CompiledGraph(Described):
     def store(self) -> Any:
         """The store that the graph was compiled with."""
         return self.settings.store
+
+    @property
+    def step_timeout(self) -> float | None:
+        """The seconds that a superstep may take before the run stops with a ``TimeoutError``; None for no limit."""
+        return self.settings.step_timeout
+
+    @step_timeout.setter
+    def step_timeout(self, seconds: Timeout) -> None:
+        self.settings = self.settings._replace(step_timeout=seconds_of("step_timeout", seconds))
+        self.parts = Compiled(self.program, self.settings)
 
     def invoke(
         self,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .node import not_stoppable
+from .policy import TimeoutPolicy
+
 if TYPE_CHECKING:
     from ..replay.state import GraphState, Outcome
     from ..wal.record import Path, Write
@@ -29,8 +32,20 @@ class Job:
         self.returned: list[Write] | None = None
         """What the body is taken to have written, so that only its routers are asked (for edits from outside)."""
 
+    @property
+    def timeout(self) -> TimeoutPolicy | None:
+        """How long an attempt may take: what the Send says, or else the node."""
+        head = self.path[0]
+        if isinstance(head, int) and len(send := self.graph.sends[head]) > 2:
+            return TimeoutPolicy.of_plain(send[2])
+        return self.node.timeout
+
     def input(self) -> Any:
         """Return what the body is given."""
+        head = self.path[0]
+        if isinstance(head, int) and self.node.is_plain and len(self.graph.sends[head]) > 2:
+            # The node was a coroutine function when the Send was recorded.
+            raise not_stoppable("Node", self.node.name)
         return input_of(self.run, self.node, self.graph, self.path)
 
 

@@ -40,7 +40,7 @@ from ..wal.record import (
 )
 from .context import TaskContext
 from .effect import Append, Perform, Publish
-from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
+from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand, StepTimeout
 from .interrupt import shown
 from .job import Job
 from .run import Breakpoints
@@ -153,7 +153,8 @@ class Loop:
         # A task was stopped by something that is neither an answer nor a failure.
         if self.parked is None:
             return None
-        return End("drained" if isinstance(self.parked, GraphDrained) else "aborted", self.parked)
+        how = {GraphDrained: "drained", StepTimeout: "failed"}.get(type(self.parked), "aborted")
+        return End(how, self.parked)
 
     def _jobs(self, paths: list[Path], graph: GraphState) -> list[Job]:
         """Return tasks of the step that is open, ready to be performed."""
@@ -176,7 +177,7 @@ class Loop:
         run = self.run
         if error is not None and not isinstance(error, ParentCommand):
             self.errors[path] = error
-            if not isinstance(error, Exception | GraphInterrupt):
+            if isinstance(error, StepTimeout) or not isinstance(error, Exception | GraphInterrupt):
                 self.parked = self.parked or error
         elif error is not None and not records:
             self.parked = self.parked or error

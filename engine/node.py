@@ -152,11 +152,18 @@ def check_stoppable(callee: Callee, timeout: TimeoutPolicy | None, kind: str, na
     """
     if timeout is None or callee.is_async or (callee.is_runnable and hasattr(callee.function, "ainvoke")):
         return
+    raise not_stoppable(kind, name)
+
+
+def not_stoppable(kind: str, name: str) -> InvalidGraph:
+    """Return the error of a time-out that cannot be kept; the arguments are those of ``check_stoppable``."""
     message = (
         "Node timeouts are only supported for async nodes because sync Python execution cannot be safely "
         f"cancelled in-process. {kind} {name!r} is sync."
     )
-    raise InvalidGraph(message, hint="Make it a coroutine function, or leave the timeout out.")
+    return InvalidGraph(
+        message, hint="Make it a coroutine function and use ainvoke or astream, or leave the timeout out."
+    )
 
 
 def is_coroutine_function(function: Any) -> bool:

@@ -24,6 +24,7 @@ from ..replay.errors import InvalidUpdateError
 from ..replay.identity import END, START
 from .control import Command, Final, Send
 from .errors import InvalidGraph, ParentCommand
+from .node import check_stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,7 +112,7 @@ def target_of(program: Program, goto: Any, where: str) -> Target:
 
     Raises:
         TypeError: It is neither.
-        InvalidGraph: There is no such node.
+        InvalidGraph: There is no such node, or it is synchronous and the ``Send`` gives it a time-out.
         InvalidUpdateError: It is a ``Send`` to END.
     """
     if isinstance(goto, Send):
@@ -119,7 +120,13 @@ def target_of(program: Program, goto: Any, where: str) -> Target:
             message = "Cannot send a packet to the END node"
             raise InvalidUpdateError(message, hint="Return END, or no Send at all, to end the graph.")
         _known(program, goto.node, where)
-        return ("send", goto.node, program.tracked_only(goto.arg))
+        argument = program.tracked_only(goto.arg)
+        if goto.timeout is None:
+            return ("send", goto.node, argument)
+        callee = program.nodes[goto.node].callee
+        assert callee is not None, "only START calls nothing, and nothing goes there"
+        check_stoppable(callee, goto.timeout, "Node", goto.node)
+        return ("send", goto.node, argument, goto.timeout.plain())
     if not isinstance(goto, str):
         message = f"In Command.goto, expected Send/str, got {type(goto).__name__}"
         raise TypeError(message)

@@ -77,10 +77,20 @@ class TimeoutPolicy:
         if policy.refresh_on not in {"auto", "heartbeat"}:
             message = "refresh_on must be 'auto' or 'heartbeat'"
             raise InvalidGraph(message)
-        run, idle = _seconds("run_timeout", policy.run_timeout), _seconds("idle_timeout", policy.idle_timeout)
+        run = seconds_of("run_timeout", policy.run_timeout)
+        idle = seconds_of("idle_timeout", policy.idle_timeout)
         if run is None and idle is None:
             return None
         return cls(run_timeout=run, idle_timeout=idle, refresh_on=policy.refresh_on)
+
+    def plain(self) -> list[Any]:
+        """Return the policy as a log holds it; its times are seconds, as ``coerce`` makes them."""
+        return [self.run_timeout, self.idle_timeout, self.refresh_on]
+
+    @classmethod
+    def of_plain(cls, plain: list[Any]) -> TimeoutPolicy:
+        """Return the policy that ``plain`` was made of."""
+        return cls(run_timeout=plain[0], idle_timeout=plain[1], refresh_on=plain[2])
 
 
 class Policies(NamedTuple):
@@ -116,7 +126,12 @@ class Policies(NamedTuple):
 NO_POLICIES = Policies()
 
 
-def _seconds(field: str, value: Timeout) -> float | None:
+def seconds_of(field: str, value: Timeout) -> float | None:
+    """Return a time as seconds.
+
+    Raises:
+        InvalidGraph: It is not positive; the message names the field.
+    """
     if value is None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)

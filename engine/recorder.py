@@ -187,6 +187,15 @@ class Recorder:
             raise
         self._continue()
 
+    async def caught_up(self) -> None:
+        """Return when the state knows of all that was handed over before, also by callers that were cancelled."""
+        with self._lock:
+            if not self._busy:
+                return
+            batch = Batch((), None, None)
+            self._queue.append(batch)
+        await asyncio.shield(asyncio.wrap_future(batch.future))
+
     def _fold_later(self, folded: Sequence[Record]) -> None:
         assert self.writer is not None
 
@@ -269,9 +278,13 @@ class Recorder:
             return batches
 
     def _append_all(self, batches: list[Batch]) -> Sequence[Record]:
-        if len(batches) == 1:
-            return self._append(batches[0].records, batches[0].draft)
-        return self._append([record for batch in batches for record in batch.records], None)
+        if len(batches) > 1:
+            records: Sequence[Record] = [record for batch in batches for record in batch.records]
+            draft = None
+        else:
+            records, draft = batches[0].records, batches[0].draft
+        # Who only waits until the state has caught up brings nothing.
+        return self._append(records, draft) if records else ()
 
     def _append(self, records: Sequence[Record], draft: ThreadState | None) -> Sequence[Record]:
         """Hand the records to the log, and return those to fold: decoded copies where the log is strict."""
@@ -306,7 +319,7 @@ class Recorder:
         if status != "running":
             following = unfinished(root)
         elif root.sends:
-            following = (*root.due[:SUMMARY_NAMES], *(node for node, _ in root.sends[:SUMMARY_NAMES]))
+            following = (*root.due[:SUMMARY_NAMES], *(send[0] for send in root.sends[:SUMMARY_NAMES]))
         else:
             following = root.due
         return Summary(status, self.name, root.step, following[:SUMMARY_NAMES])
@@ -314,7 +327,8 @@ class Recorder:
     def _adopt(self, batches: list[Batch], folded: Sequence[Record]) -> None:
         """Fold what is in the log now, and wake those who waited."""
         first = batches[0]
-        self._fold(folded, first.base if folded is first.records else None, first.draft)
+        if folded:
+            self._fold(folded, first.base if folded is first.records else None, first.draft)
         for batch in batches:
             batch.future.set_result(None)
 
@@ -339,7 +353,7 @@ class Recorder:
             return
         for batch in batches:
             try:
-                folded = self._append(batch.records, batch.draft)
+                folded = self._append_all([batch])
                 if self._waits is not None:
                     self._waits.flush()
             except BaseException as alone:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..replay.state import GraphState
-    from .context import RunControl
+    from .context import RunControl, Watcher
     from .program import Program
     from .recorder import Recorder
     from .stream import Sink
@@ -76,12 +76,16 @@ class Run:
         self.context: Any = None
         self.store: Any = None
         self.control: RunControl | None = None
+        self.watch: Watcher | None = None
+        """What watches the attempt that this run is part of, if its time is limited: each outcome is progress."""
         self.untracked: dict[str, Any] = {}
         self.answers: dict[str, Any] = {}
         """Answers to questions of a graph of which nothing is kept; the task that called it keeps them."""
         self.breakpoints = Breakpoints(None, None)
         self.resumed_at: int | None = None
         """The barrier at which this run was resumed: breakpoints there have been stopped at before."""
+        self.step_timeout: float | None = None
+        """The seconds that a superstep may take."""
         self.stop = 0
         """The last superstep that the recursion limit allows."""
         self.step = 0

@@ -30,7 +30,7 @@ from ..wal.errors import ThreadBusy, WalgraphError
 from ..wal.log import Log, as_thread_id
 from ..wal.record import Question
 from . import show
-from .context import RunControl, current
+from .context import RunControl, current, watching
 from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId, ParentCommand
 from .loop import End, Loop
@@ -80,6 +80,9 @@ class Session:
     ) -> None:
         self.graph = graph
         self.parent = _parent(graph, config)
+        self._watch = watching.get() if self.parent is not None else None
+        if self._watch is not None:
+            self._watch.calls()
         self.config = _merged(self.parent, config)
         if self.config["recursion_limit"] < 1:
             message = "recursion_limit must be at least 1"
@@ -307,6 +310,8 @@ class Session:
         run.context = self.context
         run.store = self.graph.settings.store or (self.parent.run.store if self.parent is not None else None)
         run.control = self.control
+        run.watch = self._watch
+        run.step_timeout = self.graph.settings.step_timeout
         run.breakpoints = Breakpoints(self.before, self.after)
         if self.output_keys is not None:
             keys = (self.output_keys,) if isinstance(self.output_keys, str) else self.output_keys

@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     durability: str | None = None
     stream_mode: str = "updates"
     context_schema: type | None = None
+    step_timeout: float | None = None
 
 
 class Compiled(NamedTuple):

@@ -34,19 +34,21 @@ from ..wal.codec import Encoder
 from ..wal.record import Failure, TaskFailed, TaskFinished, TaskInterrupted, TaskRouted
 from .context import current
 from .control import Command
-from .effect import Done
+from .effect import Done, Overrun
 from .errors import GraphInterrupt, ParentCommand
+from .node import not_stoppable
 from .outcome import split_untracked, targets_of, writes_of
 from .retry import delay, policy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from ..replay.state import Outcome
     from ..wal.record import Record, Target, Write
     from .context import TaskContext
     from .job import Job
     from .node import Callee
+    from .policy import TimeoutPolicy
     from .retry import RetryPolicy
     from .run import Run
 
@@ -61,6 +63,7 @@ class Call(NamedTuple):
 
     callee: Callee
     argument: Any
+    timeout: TimeoutPolicy | None = None
 
 
 class Sleep(NamedTuple):
@@ -90,7 +93,8 @@ def attempts(job: Job) -> Generator[Wish, Any, Done]:
     try:
         value = job.input()
         if node.callee is not None:
-            value = yield from tried(Call(node.callee, value), context, node.retry, job.outcome)
+            wish = Call(node.callee, value, job.timeout)
+            value = yield from tried(wish, context, node.retry, job.outcome)
     except BaseException as error:
         returned = _raised(job, error)
     else:
@@ -371,7 +375,7 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
         send, answer = wishes.send, None
         if wish.__class__ is Call:
             try:
-                answer = call(wish.callee, wish.argument, context)
+                answer = call(wish.callee, wish.argument, context, wish.timeout)
             except BaseException as error:
                 send, answer = wishes.throw, error
         elif wish.__class__ is Sleep:
@@ -380,12 +384,17 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
             _join(context)
 
 
-def call(callee: Callee, argument: Any, context: TaskContext[Run]) -> Any:
+def call(
+    callee: Callee, argument: Any, context: TaskContext[Run], timeout: TimeoutPolicy | None = None
+) -> Any:
     """Call user code in this thread.
 
     Raises:
+        InvalidGraph: Its time is limited, and a thread cannot be stopped.
         TypeError: It is a coroutine function, and the run is a synchronous one.
     """
+    if timeout is not None:
+        raise not_stoppable("Node", context.name)
     if callee.is_async:
         message = (
             f'No synchronous function provided to "{context.name}".\nEither initialize with a synchronous function '
@@ -404,21 +413,40 @@ async def aperform(job: Job) -> Done:
 
 
 async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
-    """Do what a task wishes, on the event loop."""
+    """Do what a task wishes, on the event loop.
+
+    Raises:
+        Overrun: It was cancelled and came to something all the same, which is to be recorded.
+    """
     token = current.set(context)
     send: Any = wishes.send
     answer: Any = None
+    overrun = False
     try:
         while True:
             try:
                 wish = send(answer)
             except StopIteration as stop:
+                if overrun:
+                    raise Overrun(stop.value) from None
                 return stop.value  # type: ignore[no-any-return]  # a generator's value
             send, answer = wishes.send, None
             if wish.__class__ is Call:
                 try:
-                    answer = await acall(wish.callee, wish.argument, context)
+                    if overrun:
+                        raise asyncio.CancelledError  # noqa: TRY301 - as the call that was not made would
+                    called = acall(wish.callee, wish.argument, context)
+                    answer = await (
+                        called if wish.timeout is None else _in_time(called, wish.timeout, context)
+                    )
+                except Overrun as late:
+                    # The body has ended, so its outcome is made; nothing else of the task is begun.
+                    overrun, answer = True, late.value
                 except BaseException as error:
+                    if isinstance(error, asyncio.CancelledError):
+                        # What the body called belongs to it, so it is cancelled too.
+                        for child in context.children:
+                            child.stop()
                     send, answer = wishes.throw, error
             elif wish.__class__ is Sleep:
                 await asyncio.sleep(wish.seconds)
@@ -441,11 +469,21 @@ async def acall(callee: Callee, argument: Any, context: TaskContext[Run]) -> Any
     return await result if asyncio.iscoroutine(result) else result
 
 
+async def _in_time(called: Coroutine[Any, Any, T], limits: TimeoutPolicy, context: TaskContext[Run]) -> T:
+    """Wait for a call for as long as it may take; most programs have no time-outs and never load what limits them."""
+    from .timeout import timed
+
+    return await timed(called, limits, context)
+
+
 async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call synchronous code in a thread.
 
     A thread cannot be stopped. What it does belongs to the run, so a run that is cancelled waits until it has ended
     before it gives the thread's claim back: else the next run could do the same at the same time.
+
+    Raises:
+        Overrun: It was cancelled, and the code returned all the same.
     """
     run_here = contextvars.copy_context().run
     work = asyncio.get_running_loop().run_in_executor(None, functools.partial(run_here, function, *arguments))
@@ -453,6 +491,6 @@ async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()  # Looked at, so that it is not reported as forgotten.
-        raise
+        if work.cancelled() or work.exception() is not None:
+            raise
+        raise Overrun(work.result()) from None

@@ -51,6 +51,11 @@ class Work(Generic[T]):
         """Take the work; return whether it was still free."""
         return self._taken.acquire(blocking=False)
 
+    def forget(self) -> None:
+        """See that nobody begins the work."""
+        if self.take():
+            self.future.cancel()
+
     def run(self) -> None:
         """Run the work, which the caller has taken."""
         try:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
     from ..wal.record import Path, Target, Write
     from .blueprint import Blueprint
-    from .state import JoinKey
+    from .state import JoinKey, SendKept
 
     Blueprints: TypeAlias = Callable[[str], Blueprint | None]
     """Scope → the blueprint of its graph, or None where it is not known (yet)."""
@@ -387,10 +387,10 @@ def _in_order(graph: GraphState) -> Iterable[Path]:
 def _route(
     targets: Sequence[Target],
     due: tuple[str, ...],
-    sends: tuple[tuple[str, Any], ...],
+    sends: tuple[SendKept, ...],
     joins: dict[JoinKey, frozenset[str]],
     deferred: frozenset[str],
-) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...], dict[JoinKey, frozenset[str]], frozenset[str]]:
+) -> tuple[tuple[str, ...], tuple[SendKept, ...], dict[JoinKey, frozenset[str]], frozenset[str]]:
     """Follow targets: return what is due, in order of names, the sends in order of arrival, joins and deferrals."""
     if len(targets) == 1 and not due and isinstance(targets[0], str):
         return (targets[0],), sends, joins, deferred
@@ -400,8 +400,8 @@ def _route(
             names.add(target)
             continue
         match target:
-            case ("send", node, argument):
-                sent.append((node, argument))
+            case ("send", *_):
+                sent.append(target[1:])
             case ("defer", node):
                 deferred = deferred | {node}
             case ("join", members, end, late, arrived):

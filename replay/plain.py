@@ -67,7 +67,7 @@ def graph_from_plain(plain: dict[str, Any]) -> GraphState:
         source=plain["source"],
         parent=plain["parent"],
         due=tuple(plain["due"]),
-        sends=tuple((node, argument) for node, argument in plain["sends"]),
+        sends=tuple(tuple(send) for send in plain["sends"]),
         joins={(tuple(members), end, late): frozenset(seen) for members, end, late, seen in plain["joins"]},
         deferred=frozenset(plain["deferred"]),
         ran=tuple(plain["ran"]),

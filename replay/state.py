@@ -27,6 +27,9 @@ from .ledger import Ledger
 JoinKey: TypeAlias = tuple[tuple[str, ...], str, bool]
 """A barrier of edges: its members, sorted; the node behind it; whether that node is deferred."""
 
+SendKept: TypeAlias = tuple[Any, ...]
+"""A ``Send``: node and argument, and behind them its time-out as plain data if it brings one."""
+
 FINISHED, UNROUTED, DUE, WAITING, FAILED = "finished", "unrouted", "due", "waiting", "failed"
 """Statuses of an outcome. UNROUTED: the body returned, its routers have not. DUE: to be run again."""
 
@@ -79,7 +82,7 @@ class GraphState(NamedTuple):
     parent: int | None
     """The seq of the barrier before, on the same branch."""
     due: tuple[str, ...]
-    sends: tuple[tuple[str, Any], ...]
+    sends: tuple[SendKept, ...]
     joins: dict[JoinKey, frozenset[str]]
     deferred: frozenset[str]
     ran: tuple[str, ...]

@@ -188,7 +188,7 @@ def targets_text(targets: tuple[Target, ...]) -> str:
 
 def _target(target: tuple[Any, ...]) -> str:
     match target:
-        case ("send", node, argument):
+        case ("send", node, argument, *_):
             return f"{visible(str(node))}({preview(argument, 24)})"
         case ("join", _, end, *_):
             return f"join of {visible(str(end))}"

@@ -18,9 +18,10 @@ SCOPE      The graph that a record is about: ``""`` for the graph that the user 
 PATH       The task within its scope and step: ``("fetch",)`` for a node, ``(3,)`` for the fourth ``Send``, and the
            caller's path with the position (int) or the key (str) of the call for a nested ``@task``.
 
-TARGET     Where a finished task sends control: the name of a node; ``("send", node, arg)``; ``("join", members, end,
-           deferred, arrived)`` when ``arrived``, one of the members, reaches a barrier of edges; ``("defer", node)``
-           for a node that waits for quiescence.
+TARGET     Where a finished task sends control: the name of a node; ``("send", node, arg)``, with ``[run, idle,
+           refresh_on]`` behind it if the ``Send`` brings a time-out; ``("join", members, end, deferred, arrived)`` when
+           ``arrived``, one of the members, reaches a barrier of edges; ``("defer", node)`` for a node that waits for
+           quiescence.
 
 CHANGE     New kinds and new trailing fields (with a default) may be added. Nothing is removed or renumbered. A reader
            refuses a kind that it does not know, since skipping one would fold to a wrong state.

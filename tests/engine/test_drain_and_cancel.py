@@ -382,3 +382,102 @@ def test_a_drain_is_recorded_as_such() -> None:
     assert steps_of(log)[-1] == "RunEnded"
     assert ended.how == "drained"
     assert "why" in ended.reason
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_thread_that_outruns_a_cancellation_is_recorded(log, durability, alone) -> None:
+    """What ended is never done again, and nothing that follows is begun: the run was cancelled."""
+    ran: list[str] = []
+    running, release = threading.Event(), threading.Event()
+
+    def one(state):
+        ran.append("one")
+        running.set()
+        assert release.wait(20)
+        return {"trail": ["one"]}
+
+    def two(state):
+        ran.append("two")
+        return {"trail": ["two"]}
+
+    builder = chain(one, two)
+    if not alone:
+        builder.add_node("beside", noting([], "beside")).add_edge(START, "beside")
+    graph = builder.compile(log)
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(graph.ainvoke({"trail": []}, THREAD, durability=durability))
+        await asyncio.to_thread(running.wait, 20)
+        call.cancel()
+        asyncio.get_running_loop().call_later(0.02, release.set)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await call
+        assert type(caught.value) is asyncio.CancelledError
+
+    asyncio.run(cancelled())
+    assert ran == ["one"]
+    assert "one" in graph.invoke(None, THREAD)["trail"]
+    assert ran == ["one", "two"]
+
+
+def test_a_router_is_not_asked_after_a_cancellation_that_its_body_outran(log) -> None:
+    """The body's return is recorded; a resume asks the router alone (C-4)."""
+    ran: list[str] = []
+    running, release = threading.Event(), threading.Event()
+
+    def one(state):
+        ran.append("one")
+        running.set()
+        assert release.wait(20)
+        return {"trail": ["one"]}
+
+    def route(state):
+        ran.append("route")
+        return "two"
+
+    builder = (
+        StateGraph(Trail).add_node("one", one).add_node("two", noting(ran, "two")).add_edge(START, "one")
+    )
+    graph = builder.add_conditional_edges("one", route, ["two"]).compile(log)
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(graph.ainvoke({"trail": []}, THREAD))
+        await asyncio.to_thread(running.wait, 20)
+        call.cancel()
+        asyncio.get_running_loop().call_later(0.02, release.set)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(cancelled())
+    assert ran == ["one"]
+    assert graph.invoke(None, THREAD) == {"trail": ["one", "two"]}
+    assert ran == ["one", "route", "two"]
+
+
+def test_a_task_in_a_thread_that_outruns_a_cancellation_is_recorded(log) -> None:
+    """Its call is found by the resume."""
+    made: list[int] = []
+    running, release = threading.Event(), threading.Event()
+
+    @task
+    def blocks(x):
+        made.append(x)
+        running.set()
+        assert release.wait(20)
+        return x
+
+    @entrypoint(log)
+    async def flow(x):
+        return await blocks(x)
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(flow.ainvoke(1, THREAD))
+        await asyncio.to_thread(running.wait, 20)
+        call.cancel()
+        asyncio.get_running_loop().call_later(0.02, release.set)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(cancelled())
+    assert asyncio.run(flow.ainvoke(None, THREAD)) == 1
+    assert made == [1]
