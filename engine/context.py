@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .slots import Slot
 
 C = TypeVar("C")
+OF_THE_RUN = frozenset({"run_id", "run_name"})
+"""Keys of a config that name one run, so that what a node calls must not inherit them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,7 +193,7 @@ class TaskContext(Generic[RunT]):
     @property
     def config(self) -> dict[str, Any]:
         """What LangGraph calls the RunnableConfig of the task."""
-        given = self.run.config
+        given = {key: value for key, value in self.run.config.items() if key not in OF_THE_RUN}
         ns = self.scope_of_task
         configurable = {**given.get("configurable", {}), "checkpoint_ns": ns, "thread_id": self.run.thread}
         return {**given, "configurable": configurable, "metadata": self.metadata}

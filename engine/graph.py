@@ -3,6 +3,8 @@
     invoke ainvoke stream astream        run it
     get_state get_state_history          look at its thread
     update_state                         change its state from outside
+    with_config copy                     another one of it
+    batch abatch …                       run it for several inputs: batch.Batched
     get_graph get_subgraphs …            what it is: describe.Described
 
 Each pair of a method and its ``a…`` twin differs in what waits; everything else is written once.
@@ -13,8 +15,10 @@ It must not decide what a run does (``loop``, ``opening``) nor how (drivers).
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from .batch import Batched
+from .config import merged
 from .describe import Described
 from .drive_async import adrive
 from .drive_sync import drive
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from .stream import Wanted
 
 
-class CompiledGraph(Described):
+class CompiledGraph(Described, Batched):
     """A graph that can be run.
 
     Args:
@@ -77,6 +81,31 @@ class CompiledGraph(Described):
     def step_timeout(self, seconds: Timeout) -> None:
         self.settings = self.settings._replace(step_timeout=seconds_of("step_timeout", seconds))
         self.parts = Compiled(self.program, self.settings)
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The config below that of every call; see ``with_config``."""
+        return self.settings.config
+
+    def with_config(self, config: dict[str, Any] | None = None, **options: Any) -> Self:
+        """Return the same graph with a config of its own, over which the config of each call is laid.
+
+        Args:
+            config: Tags and callbacks are added up, metadata and configurable are merged by key.
+            options: Keys of the config, such as ``tags=["nightly"]``.
+        """
+        return self.copy({"config": merged(self.settings.config, config, options)})
+
+    def copy(self, update: dict[str, Any] | None = None) -> Self:
+        """Return the same graph with some of what ``compile`` was told said otherwise.
+
+        Args:
+            update: Attribute → new value: ``name``, ``checkpointer``, ``config``, ``interrupt_before_nodes`` and so on.
+
+        Raises:
+            ValueError: There is no such attribute.
+        """
+        return type(self)(*self.parts.changed(update or {}), self.builder)
 
     def invoke(
         self,
@@ -288,7 +317,7 @@ class CompiledGraph(Described):
             NoLog: The graph has no log.
             MissingThreadId: The config has no thread id.
         """
-        return Reading(self.parts, config).state(subgraphs=subgraphs)
+        return Reading(self.parts, self.parts.under(config)).state(subgraphs=subgraphs)
 
     def get_state_history(
         self,
@@ -309,7 +338,7 @@ class CompiledGraph(Described):
         Raises:
             NoLog: The graph has no log.
         """
-        return Reading(self.parts, config).history(filter, before, limit)
+        return Reading(self.parts, self.parts.under(config)).history(filter, before, limit)
 
     def update_state(
         self, config: dict[str, Any], values: Any, as_node: str | None = None, task_id: str | None = None
@@ -329,7 +358,7 @@ class CompiledGraph(Described):
             InvalidUpdateError: It is not clear which node is meant, or the values do not fit.
             ThreadBusy: A run owns the thread.
         """
-        return update(self.parts, config, [[(values, as_node, task_id)]])
+        return update(self.parts, self.parts.under(config), [[(values, as_node, task_id)]])
 
     async def aget_state(self, config: dict[str, Any], *, subgraphs: bool = False) -> StateSnapshot:
         """Return the thread's state; see ``get_state``."""

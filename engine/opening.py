@@ -32,6 +32,7 @@ from ..replay.state import WAITING, Outcome
 from ..wal.record import Edit, Forked, RunResumed, RunStarted, StateEdited, TaskAnswered, ThreadCreated
 from .control import NO_ANSWER, Command
 from .errors import AnswerError, EmptyInputError, InvalidUpdateError
+from .metadata import OURS
 from .outcome import target_of, writes_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Checkpoint | No
     records: list[Record] = []
     if state.seq == 0 and recorder.writer is not None:
         records.append(ThreadCreated(now, run.thread, None))
-    resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run))
+    notes = _new_notes(run, state.root())
+    resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes)
     if isinstance(given, Command):
         return records + _commanded(run, given, resume, fork)
     if given is None:
@@ -95,7 +97,7 @@ def nested_opening(run: Run, given: Any, call: str, caller: tuple[str | int, ...
     if graph is not None and graph.run == call:
         if graph.ended in {"done", "parent"} and (graph.ended == "parent" or _is_finished(graph)):
             return None
-        return [RunResumed(run.scope, now, call, None, "", 0)]
+        return [RunResumed(run.scope, now, call, None, "", 0, _new_notes(run, graph))]
     if isinstance(given, Command):
         edit = edit_of(run, given)
         return [
@@ -116,12 +118,16 @@ def checkpoint_metadata(config: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for part in (config.get("metadata", {}), config.get("configurable", {})):
         for key, value in part.items():
-            if isinstance(value, str | int | float | bool) and not key.startswith(
-                ("__", "checkpoint_", "langgraph_")
-            ):
-                kept.setdefault(key, value)
-    kept.pop("thread_id", None)
+            if isinstance(value, str | int | float | bool) and not key.startswith("__") and key not in OURS:
+                kept.setdefault(key, value.replace("\0", "") if isinstance(value, str) else value)
     return kept
+
+
+def _new_notes(run: Run, graph: GraphState | None) -> dict[str, Any] | None:
+    """Return what the config of a call that takes a run up notes and the run's checkpoints do not show yet."""
+    shown = {} if graph is None else graph.metadata if graph.notes is None else graph.notes
+    given = checkpoint_metadata(run.config)
+    return {key: value for key, value in given.items() if shown.get(key) != value} or None
 
 
 def edit_of(run: Run, command: Command[Any]) -> Edit:

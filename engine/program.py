@@ -8,9 +8,11 @@ It must not hold state or runs: one program serves many threads at once.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from ..replay.blueprint import Blueprint
 from ..replay.identity import START
 from ..wal.codec import GLOBAL, Registry
 from .policy import NO_POLICIES
@@ -18,7 +20,6 @@ from .policy import NO_POLICIES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ..replay.blueprint import Blueprint
     from ..wal.log import Log
     from ..wal.record import Reference
     from .node import Node
@@ -73,6 +74,15 @@ class Program:
         self.description = blueprint.describe()
         self._triggers: dict[str, list[str]] | None = None
         self._references: WeakKeyDictionary[Log, Reference] = WeakKeyDictionary()
+
+    def renamed(self, name: str) -> Program:
+        """Return the same graph under another name."""
+        program = copy.copy(self)
+        program.name = name
+        program.blueprint = Blueprint(name, self.entry, self.blueprint.channels, self.blueprint.nodes)
+        program.description = program.blueprint.describe()
+        program._references = WeakKeyDictionary()  # noqa: SLF001 - a program, too
+        return program
 
     def reference(self, log: Log) -> Reference:
         """Return where a log keeps the graph's description, putting it there the first time."""

@@ -30,6 +30,7 @@ from ..wal.errors import ThreadBusy, WalgraphError
 from ..wal.log import Log, as_thread_id
 from ..wal.record import Question
 from . import show
+from .config import merged
 from .context import RunControl, current, watching
 from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId, ParentCommand
@@ -79,12 +80,13 @@ class Session:
         control: RunControl | None,
     ) -> None:
         self.graph = graph
+        config = merged(graph.settings.config, config)
         self.parent = _parent(graph, config)
         self._watch = watching.get() if self.parent is not None else None
         if self._watch is not None:
             self._watch.calls()
-        self.config = _merged(self.parent, config)
-        if self.config["recursion_limit"] < 1:
+        self.config = merged(self.parent.run.config, config) if self.parent is not None else config
+        if self.config.setdefault("recursion_limit", DEFAULT_RECURSION_LIMIT) < 1:
             message = "recursion_limit must be at least 1"
             raise ValueError(message)
         self.durability = checked_durability(durability) or graph.settings.durability or "async"
@@ -411,26 +413,15 @@ def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:
     return numbered_scope(scope, number), numbered_scope(parent.id, number)
 
 
-def _parent(graph: Compiled, config: dict[str, Any] | None) -> TaskContext[Run] | None:
+def _parent(graph: Compiled, config: dict[str, Any]) -> TaskContext[Run] | None:
     """Return the task whose subgraph this call is, if any (SG-4)."""
     context = current.get()
     if context is None:
         return None
-    thread = (config or {}).get("configurable", {}).get("thread_id")
+    thread = config["configurable"].get("thread_id")
     if thread is not None and str(thread) != context.run.thread and isinstance(graph.settings.log, Log):
         return None
     return context
-
-
-def _merged(parent: TaskContext[Run] | None, config: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the config of the run: the caller's over that of the task around it."""
-    above = parent.run.config if parent is not None else {}
-    given = config or {}
-    merged = {**above, **given}
-    for part in ("configurable", "metadata"):
-        merged[part] = {**above.get(part, {}), **given.get(part, {})}
-    merged.setdefault("recursion_limit", DEFAULT_RECURSION_LIMIT)
-    return merged
 
 
 def _thread_of(config: dict[str, Any]) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wal.log import Log
+from .config import merged
 from .control import DURABILITIES
 from .errors import InvalidGraph
+from .policy import seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .program import Program
 
@@ -29,6 +31,16 @@ class Settings(NamedTuple):
     stream_mode: str = "updates"
     context_schema: type | None = None
     step_timeout: float | None = None
+    config: dict[str, Any] | None = None
+    """What ``with_config`` was given: below the config of every call."""
+
+
+FREE = frozenset({"config", "context_schema", "store", "stream_mode"})
+"""What may be changed to anything."""
+CHECKED = frozenset(
+    {"checkpointer", "durability", "interrupt_after_nodes", "interrupt_before_nodes", "name", "step_timeout"}
+)
+"""What may be changed to what ``compile`` accepts."""
 
 
 class Compiled(NamedTuple):
@@ -36,6 +48,43 @@ class Compiled(NamedTuple):
 
     program: Program
     settings: Settings
+
+    def under(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Return a call's config with the graph's own below it."""
+        return config if self.settings.config is None else merged(self.settings.config, config)
+
+    def changed(self, update: Mapping[str, Any]) -> Compiled:
+        """Return the graph with some of what ``compile`` was told said otherwise.
+
+        Args:
+            update: Attribute of a compiled graph → its new value; names are LangGraph's.
+
+        Raises:
+            ValueError: A name is not known.
+        """
+        program, settings = self
+        nodes = list(program.nodes)
+        for key, value in update.items():
+            match key:
+                case "name":
+                    program = program.renamed(value)
+                case "checkpointer":
+                    settings = settings._replace(log=checked_log(value))
+                case "durability":
+                    settings = settings._replace(durability=checked_durability(value))
+                case "interrupt_before_nodes":
+                    settings = settings._replace(interrupt_before=checked_breakpoints(value, nodes))
+                case "interrupt_after_nodes":
+                    settings = settings._replace(interrupt_after=checked_breakpoints(value, nodes))
+                case "step_timeout":
+                    settings = settings._replace(step_timeout=seconds_of(key, value))
+                case _ if key in FREE:
+                    settings = settings._replace(**{key: value})
+                case _:
+                    known = sorted(CHECKED | FREE)
+                    message = f"a compiled graph has no {key!r} to change; it has {', '.join(known)}"
+                    raise ValueError(message)
+        return Compiled(program, settings)
 
 
 def checked_log(log: Any) -> Log | bool | None:

@@ -182,7 +182,9 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
         case RunStarted():
             return _admitted(blueprint, graph, seq, record)
         case RunResumed():
-            return graph._replace(ended=None, reason=None, outcomes=_due_again(graph.outcomes))
+            notes = record.metadata and {**(graph.notes or graph.metadata), **record.metadata}
+            resumed = graph._replace(ended=None, reason=None, outcomes=_due_again(graph.outcomes))
+            return resumed._replace(notes=notes) if notes else resumed
         case RunEnded(_, _, how, reason):
             return graph._replace(ended=how, reason=reason)
         case StateEdited():
@@ -226,7 +228,8 @@ def commit(blueprint: Blueprint, graph: GraphState, seq: int, record: StepCommit
         values = _finish(blueprint, values)
     return new(GraphState, (
         values, step + 1, seq, record.at, "loop", base, due, sends, joins, deferred, ran, NO_INPUT, False, EMPTY,
-        graph.ended, graph.reason, graph.metadata, graph.caller, graph.run, graph.above,
+        graph.ended, graph.reason, graph.metadata if graph.notes is None else graph.notes, graph.caller, graph.run,
+        graph.above, None,
     ))  # fmt: skip
 
 
@@ -339,7 +342,7 @@ def _admitted(blueprint: Blueprint, graph: GraphState, seq: int, record: RunStar
         step=-1 if fresh else graph.step + 1, base=seq, at=record.at, source="input",
         parent=None if fresh else _parent(graph), due=(blueprint.entry,), sends=(), input=record.input,
         opened=False, outcomes=EMPTY, ended=None, reason=None, metadata=record.metadata, caller=record.caller,
-        run=record.run, above=record.above,
+        run=record.run, above=record.above, notes=None,
     )  # fmt: skip
 
 
@@ -369,6 +372,7 @@ def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdit
         values=values, step=max(graph.step, -1) + 1, base=seq, at=record.at, source="update",
         parent=_parent(graph) or None, due=due, sends=sends, joins=joins, deferred=deferred, ran=ran or graph.ran,
         input=NO_INPUT, opened=False, outcomes=EMPTY, ended=None, reason=None,
+        metadata=graph.metadata if graph.notes is None else graph.notes, notes=None,
     )  # fmt: skip
 
 

@@ -49,6 +49,8 @@ def graph_to_plain(graph: GraphState) -> dict[str, Any]:
     }
     if graph.above is not None:
         plain["above"] = graph.above
+    if graph.notes is not None:
+        plain["notes"] = graph.notes
     if graph.input is not NO_INPUT:
         plain["input"] = graph.input
     return plain
@@ -80,6 +82,7 @@ def graph_from_plain(plain: dict[str, Any]) -> GraphState:
         caller=None if plain["caller"] is None else tuple(plain["caller"]),
         run=plain["run"],
         above=plain.get("above"),
+        notes=plain.get("notes"),
     )
 
 

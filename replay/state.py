@@ -98,6 +98,8 @@ class GraphState(NamedTuple):
     """The run that was admitted last; for a subgraph, the call of its parent's task that runs it."""
     above: str | None = None
     """For a subgraph: the scope of the graph whose task runs it; None where the scope's own text says it."""
+    notes: dict[str, Any] | None = None
+    """The metadata of the checkpoints to come, if whoever took the run up noted something; None for the same."""
 
     def paths(self) -> list[Path]:
         """Return the paths of the step's tasks: sends first, then nodes, as LangGraph lists them (P-3)."""

@@ -110,6 +110,8 @@ class RunResumed(NamedTuple):
     graph: Reference | None
     durability: str
     epoch: int
+    metadata: dict[str, Any] | None = None
+    """What the call noted that is not noted yet: shown by the checkpoints from the next one on."""
 
 
 class StepStarted(NamedTuple):

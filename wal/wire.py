@@ -63,7 +63,10 @@ def _run_started(record: Any, values: Values) -> list[Any]:
     return [2, *record] if record.above is not None else [2, *record[:-1]]
 
 
-def _run_resumed(record: Any, _values: Values) -> list[Any]:
+def _run_resumed(record: Any, values: Values) -> list[Any]:
+    if record.metadata is None:
+        return [3, *record[:-1]]
+    values.append(record.metadata)
     return [3, *record]
 
 

@@ -169,6 +169,7 @@ NESTED = RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1")
 CASES = {type(record).__name__: record for record in RECORDS} | {
     "values": StateFolded(1, VALUES),
     "RunStarted-nested": NESTED,
+    "RunResumed-noted": RunResumed("", AT, "run-2", GRAPH, "sync", 4, {"by": "ada"}),
 }
 
 
