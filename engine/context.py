@@ -161,6 +161,8 @@ class TaskContext(Generic[RunT]):
         self.slot: Slot | None = None
         """This call's place among those that may run at once on the event loop, if they are limited."""
         self._id: str | None = None
+        self.answers: dict[str, Any] = {}
+        self.known: tuple[Question, ...] = ()
         self._reset(1)
 
     def _reset(self, attempt: int) -> None:
@@ -170,8 +172,6 @@ class TaskContext(Generic[RunT]):
         self.questions = 0
         self.subgraphs = 0
         self.asked: tuple[Question, ...] = ()
-        self.answers: dict[str, Any] = {}
-        self.known: tuple[Question, ...] = ()
 
     def begin(self, attempt: int, outcome: Outcome | None) -> None:
         """Start an attempt: count from zero, with the answers that are recorded by now."""

@@ -1,6 +1,6 @@
 """The superstep loop: plan, do, record, until the plan says stop.
 
-    plan ── Begin ────► record StepStarted                (limit, breakpoints and drain are looked at first)
+    plan ── Begin ────► record StepStarted, then execute  (limit, breakpoints and drain are looked at first)
          ── Execute ──► append what is drafted; perform; record outcomes as they come
          ── Commit ───► fold StepCommitted on trial; record it
          ── Suspend, Fail, Finish ──► record RunEnded, and stop
@@ -88,14 +88,14 @@ class Loop:
 
     def effects(self) -> Generator[Effect, Any, End]:
         """Yield what is to be done, until the run ends."""
+        draft = self.draft
+        end: End | None
         while True:
-            match plan(self.draft.graph):
-                case Begin():
-                    end = self._begin()
-                case Execute(paths):
-                    # If an outcome among what is drafted cannot be written, the plan was made on a wrong state.
-                    is_whole = not (self.draft.records or self.events) or (yield from self._append())
-                    end = (yield from self._execute(paths)) if is_whole else None
+            match plan(draft.graph):
+                case Begin(paths) | Execute(paths):
+                    end = None if draft.graph.opened else self._begin()
+                    if end is None and not (paths[0] == self._hidden and self._has_handed_on(paths)):
+                        end = yield from self._execute(paths)
                 case Commit():
                     end = self._commit()
                 case Suspend():
@@ -119,46 +119,55 @@ class Loop:
             return self._park()
         if run.control is not None and run.control.drain_reason is not None:
             return End("drained", GraphDrained(run.control.drain_reason))
-        due = graph.due
-        self.draft.add(StepStarted(run.scope, step, due, len(graph.sends)))
+        self.draft.add(StepStarted(run.scope, step, graph.due, len(graph.sends)))
         if run.modes:
             self.events.extend(starts(run, self.draft.graph))
-        if due == self._hidden:
-            # The hidden START without routers calls no user code, so it need not wait for the admission. If the input
-            # is refused it is performed like any other task, and fails after the admission is on record.
-            done = perform(self._jobs([due], self.draft.graph)[0])
-            if done.error is None:
-                self._take(done)
         return None
 
-    def _names(self, graph: GraphState) -> list[str]:
-        return [graph.node_of(path) for path in graph.paths()]
+    def _has_handed_on(self, paths: list[Path]) -> bool:
+        """Let the hidden START hand on the input, and return whether it could.
+
+        It calls no user code, so it need not wait for the admission. If the input is refused START is performed like
+        any other task, and fails after the admission is on record.
+        """
+        done = perform(self._jobs(paths)[0])
+        if done.error is None:
+            self._take(done)
+        return done.error is None
 
     def _execute(self, paths: list[Path]) -> Generator[Effect, Any, End | None]:
         """See that tasks run, and record what becomes of them as they end."""
         run, draft = self.run, self.draft
-        jobs: Sequence[Job] = self._jobs(paths, self.draft.graph)
+        if (draft.records or self.events) and not (yield from self._append()):
+            # An outcome could not be written, so the plan was made on a wrong state.
+            return None
+        jobs: Sequence[Job] = self._jobs(paths)
         left = len(jobs)
         while left:
             ended: list[Done] = yield Perform(jobs)
             jobs = ()
             left -= len(ended)
-            # Tasks record their own children while they run, so the state has moved on.
             if run.recorder.state is not draft.base:
+                # Tasks record their own children while they run, so the state has moved on.
                 draft.begin(run.recorder.state)
             for done in ended:
                 self._take(done)
             if left:
                 yield from self._append()
-        # A task was stopped by something that is neither an answer nor a failure.
-        if self.parked is None:
-            return None
+        return self._stopped() if self.parked is not None else None
+
+    def _names(self, graph: GraphState) -> list[str]:
+        return [graph.node_of(path) for path in graph.paths()]
+
+    def _stopped(self) -> End:
+        """Return how a run ends of which a task was stopped by something that is neither an answer nor a failure."""
         how = {GraphDrained: "drained", StepTimeout: "failed"}.get(type(self.parked), "aborted")
         return End(how, self.parked)
 
-    def _jobs(self, paths: list[Path], graph: GraphState) -> list[Job]:
+    def _jobs(self, paths: list[Path]) -> list[Job]:
         """Return tasks of the step that is open, ready to be performed."""
-        run, base, outcome_of = self.run, graph.base, graph.outcomes.get
+        run, graph = self.run, self.draft.graph
+        base, outcome_of = graph.base, graph.outcomes.get
         step = run.step = graph.step + 1
         jobs = []
         for path in paths:

@@ -3,9 +3,9 @@
     loop, nested tasks, subgraphs ──records──► Recorder ──► Writer (wal)     the log
                                                   └───────► fold ──► state   what the log holds, never more
 
-Many hands record at once: the loop, ``@task`` calls in worker threads, subgraphs, coroutines. Whoever comes while an
-append is under way leaves its records in a queue, and the one who appends takes them all along in one batch, so
-that a wide fan-out costs few flushes.
+Many hands record at once: the loop, ``@task`` calls in worker threads, subgraphs, coroutines. Where an append waits for
+the disk, whoever comes meanwhile leaves its records in a queue, and the one who appends takes them all along in one
+batch, so that a wide fan-out costs few flushes. Where it does not wait, they take turns.
 
     durability   an append is answered …                             the log then holds
     sync         once it is durable                                  every record
@@ -118,7 +118,6 @@ class Recorder:
         self._busy = False
         self._queue: list[Batch] = []
         self._encoder = Encoder() if self.durability == "exit" else None
-        self._writes_nothing = self.durability == "none"
 
     def now(self) -> int:
         """Return the time in nanoseconds, never earlier than the thread's last barrier."""
@@ -144,8 +143,10 @@ class Recorder:
             NotSerializable: A value cannot be written; nothing was recorded.
             LogError: The log cannot take them; nothing was folded.
         """
-        if self._writes_nothing:
-            self._fold(records, base, draft)
+        if self._waits is None:
+            with self._lock:
+                folded = self._append(records, draft)
+                self._fold(folded, base if folded is records else None, draft)
             return
         batch = self._lead_or_join(records, base, draft)
         if batch is not None:
@@ -153,9 +154,9 @@ class Recorder:
             return
         try:
             folded = self._append(records, draft)
-            if self._waits is not None:
-                self._waits.flush()
-            self._fold(folded, base if folded is records else None, draft)
+            self._flush()
+            with self._lock:
+                self._fold(folded, base if folded is records else None, draft)
         finally:
             # Nobody can have queued up unseen: whoever is to queue looks at ``_busy`` under the lock.
             while batches := self._next():
@@ -165,8 +166,8 @@ class Recorder:
         self, records: Sequence[Record], base: ThreadState | None = None, draft: ThreadState | None = None
     ) -> None:
         """Do what ``record`` does, without blocking the event loop while the log flushes."""
-        if self._writes_nothing:
-            self._fold(records, base, draft)
+        if self._waits is None:
+            self.record(records, base, draft)
             return
         batch = self._lead_or_join(records, base, draft)
         if batch is not None:
@@ -175,9 +176,9 @@ class Recorder:
             return
         try:
             folded = self._append(records, draft)
-            if self._waits is not None:
-                await self._waits.flush_async()
-            self._fold(folded, base if folded is records else None, draft)
+            await self._waits.flush_async()
+            with self._lock:
+                self._fold(folded, base if folded is records else None, draft)
         except asyncio.CancelledError:
             # The records are queued and cannot be taken back, so they are folded when they are durable.
             self._fold_later(folded)
@@ -201,7 +202,8 @@ class Recorder:
 
         def flushed(flush: Future[None]) -> None:
             if flush.exception() is None:
-                self._fold(folded, None, None)
+                with self._lock:
+                    self._fold(folded, None, None)
             self._continue()
 
         self.writer.flush_soon().add_done_callback(flushed)
@@ -231,12 +233,15 @@ class Recorder:
             self._queue.append(batch)
             return batch
 
+    def _flush(self) -> None:
+        assert self._waits is not None, "only who waits for the disk flushes"
+        self._waits.flush()
+
     def _take_along(self, batches: list[Batch]) -> None:
         """Append and flush what others queued while we did."""
         try:
             folded = self._append_all(batches)
-            if self._waits is not None:
-                self._waits.flush()
+            self._flush()
         except BaseException as error:
             self._refuse(batches, error)
         else:
@@ -250,10 +255,6 @@ class Recorder:
             self._refuse(batches, error)
             self._continue()
             return
-        if self._waits is None:
-            self._adopt(batches, folded)
-            self._continue()
-            return
 
         def flushed(flush: Future[None]) -> None:
             error = flush.exception()
@@ -263,6 +264,7 @@ class Recorder:
                 self._refuse(batches, error)
             self._continue()
 
+        assert self._waits is not None, "only who waits for the disk queues"
         self._waits.flush_soon().add_done_callback(flushed)
 
     def _continue(self) -> None:
@@ -328,21 +330,21 @@ class Recorder:
         """Fold what is in the log now, and wake those who waited."""
         first = batches[0]
         if folded:
-            self._fold(folded, first.base if folded is first.records else None, first.draft)
+            with self._lock:
+                self._fold(folded, first.base if folded is first.records else None, first.draft)
         for batch in batches:
             batch.future.set_result(None)
 
     def _fold(self, folded: Sequence[Record], base: ThreadState | None, draft: ThreadState | None) -> None:
-        """Let the state follow the log; a draft from this very state is the fold, made before."""
-        with self._lock:
-            if draft is not None and base is self.state:
-                self.state = draft
-            else:
-                state = self.state
-                for record in folded:
-                    seq = record.seq if isinstance(record, StateFolded) else state.seq + 1
-                    state = fold(self.blueprints.get, state, seq, record)
-                self.state = state
+        """Let the state follow the log, with the lock held; a draft from this very state is the fold, made before."""
+        if draft is not None and base is self.state:
+            self.state = draft
+        else:
+            state = self.state
+            for record in folded:
+                seq = record.seq if isinstance(record, StateFolded) else state.seq + 1
+                state = fold(self.blueprints.get, state, seq, record)
+            self.state = state
         if self._created_at is None and isinstance(folded[0], ThreadCreated):
             self._created_at = folded[0].at
 
@@ -354,8 +356,7 @@ class Recorder:
         for batch in batches:
             try:
                 folded = self._append_all([batch])
-                if self._waits is not None:
-                    self._waits.flush()
+                self._flush()
             except BaseException as alone:
                 batch.future.set_exception(alone)
             else:

@@ -108,7 +108,7 @@ def attempted_plainly(job: Job) -> Done:
     assert callee is not None, "plain nodes have one"
     current.set(context)
     context.begin(1, job.outcome)
-    before = encoded_values(job)
+    before = encoded_values(job) if job.run.recorder.is_strict else None
     try:
         value = callee.function(job.input()) if callee.is_bare else call(callee, job.input(), context)
     except BaseException as error:

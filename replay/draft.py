@@ -90,6 +90,8 @@ class Draft:
         whole = self._whole
         if whole.seq != self.seq:
             whole = whole.with_graph(self._scope, self.seq, self.graph)
-            self._whole = whole = without_children(whole, self._scope) if self._closed else whole
+            if self._closed and (len(whole.scopes) > 1 or whole.unread):
+                whole = without_children(whole, self._scope)
+            self._whole = whole
             self._closed = False
         return whole

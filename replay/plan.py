@@ -1,6 +1,6 @@
 """What is due: ``GraphState → Move``.
 
-    no step open   something due          → Begin      record that the step starts
+    no step open   something due          → Begin      record that the step starts, then execute
                    nothing due            → Finish     the run is done
     step open      tasks without outcome  → Execute    see that they run
                    a task failed          → Fail       the run ends, siblings' outcomes are safe
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 class Begin(NamedTuple):
-    """Start the superstep: record what it consists of, which is what the state says is due."""
+    """Start the superstep, which consists of what the state says is due: record that, and see that its tasks run."""
+
+    paths: list[Path]
 
 
 class Execute(NamedTuple):
@@ -60,15 +62,14 @@ class Finish(NamedTuple):
 
 Move: TypeAlias = Begin | Execute | Commit | Suspend | Fail | Finish
 
-BEGIN, COMMIT, FINISH = Begin(), Commit(), Finish()
+COMMIT, FINISH = Commit(), Finish()
 
 
 def plan(graph: GraphState) -> Move:
     """Return what to do next."""
     if not graph.opened:
-        if graph.due or graph.sends:
-            return BEGIN
-        return FINISH
+        paths = graph.paths()
+        return Begin(paths) if paths else FINISH
     due = graph.due
     if len(due) == 1 and not graph.sends:
         # What most steps are: the names of the nodes that are due are the path of the one task.

@@ -103,8 +103,12 @@ class GraphState(NamedTuple):
 
     def paths(self) -> list[Path]:
         """Return the paths of the step's tasks: sends first, then nodes, as LangGraph lists them (P-3)."""
-        paths: list[Path] = [(index,) for index in range(len(self.sends))]
-        paths.extend((name,) for name in self.due)
+        due, sends = self.due, self.sends
+        if len(due) == 1 and not sends:
+            # What most steps are: the names of the nodes that are due are the path of the one task.
+            return [due]
+        paths: list[Path] = [(index,) for index in range(len(sends))]
+        paths.extend((name,) for name in due)
         return paths
 
     def node_of(self, path: Path) -> str:

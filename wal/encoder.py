@@ -203,9 +203,12 @@ class Encoder:
         """
         values: list[Any] = []
         writing = self._take()
-        header = 1 if len(records) < 16 else 3 if len(records) < 65536 else 5
+        count = len(records)
+        header = 1 if count < 16 else 3 if count < 65536 else 5
         try:
-            data: bytes = writing.packer.pack([TO_WIRE[type(record)](record, values) for record in records])
+            data: bytes = writing.packer.pack(
+                [TO_WIRE[record.__class__](record, values) for record in records]
+            )
             if (values and _is_suspicious(data) and writing.check(values)) or len(data) > SPILL_BYTES:
                 return self._outlined(
                     writing, len(data), lambda outline: _outlined_wire(records, outline), header

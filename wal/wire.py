@@ -76,10 +76,12 @@ def _step_started(record: Any, _values: Values) -> list[Any]:
 
 
 def _writes(writes: Any, values: Values) -> list[Any]:
-    for _, value in writes:
-        if type(value) not in ATOMS:
+    pairs = []
+    for channel, value in writes:
+        if value.__class__ not in ATOMS:
             values.append(value)
-    return [[channel, value] for channel, value in writes]
+        pairs.append([channel, value])
+    return pairs
 
 
 def _targets(goto: Any, values: Values) -> list[Any]:
