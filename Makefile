@@ -5,6 +5,9 @@ PYTHON  := $(VENV)/bin/python
 STAMP   := $(VENV)/.ready
 WORKERS ?= 2
 
+# Tests, benchmarks and the demo start processes by the hundred, which should find the package compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench fuzz clean
 

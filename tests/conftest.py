@@ -1,4 +1,4 @@
-"""What holds for every test: examples are drawn the same way each time, and nothing is written beside ``build``.
+"""What holds for every test: examples are drawn the same way each time, and what is found is kept in ``build``.
 
 A gate that fails for one seed in a thousand teaches people to run it again. So in ``make test`` hypothesis draws from
 a fixed seed, and a failure is there for everybody; ``make fuzz`` is where new seeds are tried, and what it finds is
@@ -13,6 +13,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.database import DirectoryBasedExampleDatabase
+
+# Hundreds of tests start processes, each of which would compile the package anew where the surroundings forbid to keep
+# what was compiled; that is ten times what importing it costs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 BUILD = Path(__file__).parent.parent / "build" / "hypothesis"
 
