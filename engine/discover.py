@@ -74,7 +74,7 @@ def graphs_in(called: Any) -> list[Any]:
     if is_compiled(called):
         return [called]
     found: list[Any] = []
-    for value in (*_steps(called), *_referred(called)):
+    for value in (*_steps(called), *referred(called)):
         if is_compiled(value) and all(value is not one for one in found):
             found.append(value)
     return found
@@ -82,7 +82,7 @@ def graphs_in(called: Any) -> list[Any]:
 
 def names_in(called: Any) -> set[str]:
     """Return every text that a function's code holds or refers to by a name."""
-    found = {value for value in _referred(called) if isinstance(value, str)}
+    found = {value for value in referred(called) if isinstance(value, str)}
     function = _function(called)
     for code in _codes(function) if function is not None else ():
         for constant in code.co_consts:
@@ -93,7 +93,7 @@ def names_in(called: Any) -> set[str]:
 
 def refers_to(called: Any, wanted: type) -> bool:
     """Return whether a function's code loads a class by a name."""
-    return any(value is wanted for value in _referred(called))
+    return any(value is wanted for value in referred(called))
 
 
 def _steps(called: Any) -> Iterator[Any]:
@@ -138,7 +138,7 @@ def _codes(function: types.FunctionType) -> Iterator[types.CodeType]:
         pending.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
 
 
-def _referred(called: Any) -> Iterator[Any]:
+def referred(called: Any) -> Iterator[Any]:
     """Yield the values of the names that a function's code loads."""
     function = _function(called)
     if function is None:

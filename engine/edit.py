@@ -1,140 +1,70 @@
-"""Looking at a thread, and changing its state from outside of a run.
+"""``update_state`` and ``bulk_update_state``: changing a thread from outside of a run.
 
-    get_state, get_state_history    the fold, stopped where asked; a view of it (``view``)
-    update_state                    a ``StateEdited`` record: as if ``as_node`` had returned the values (U-1)
+    supersteps     [[(values, as_node, task_id), …], …]
+    one superstep  StateEdited   as if each ``as_node`` had returned its values, all in one step (U-1, U-6)
+                   as_node END   nothing is due any more; what siblings had finished is applied (U-4)
+                   __input__     the graph is given an input, and has not begun on it (U-5)
+                   __copy__      Forked: the checkpoint once more, beside itself (U-5)
 
-An edit is made under the thread's claim, like a run, so two of them cannot fork a thread by accident.
+An edit is made under the thread's claim, like a run, so two of them cannot fork a thread by accident. All supersteps
+of a call travel in one frame: they are recorded together, or not at all.
 
 It must not run nodes; only the routers of ``as_node`` are asked where its values lead.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..replay.fold import fold
-from ..replay.history import checkpoint_at, checkpoints
-from ..replay.identity import END, LEVEL_SEPARATOR, START, TASK_SEPARATOR, checkpoint_seq
-from ..replay.plain import graph_to_plain
+from ..replay.branch import branch
+from ..replay.draft import Draft
+from ..replay.history import Origin
+from ..replay.identity import END, START, checkpoint_seq, task_id
 from ..replay.recover import recover
 from ..replay.state import GraphState, ThreadState
-from ..wal.log import Log, as_thread_id
-from ..wal.record import Edit, Forked, StateEdited, ThreadCreated
+from ..wal.record import Edit, StateEdited, ThreadCreated
 from . import view
 from .context import TaskContext
-from .control import StateSnapshot
-from .errors import InvalidUpdateError, MissingThreadId, NoLog
+from .errors import InvalidUpdateError
 from .job import Job
+from .nested import blueprint_at, lasting, program_at
 from .opening import not_found
 from .outcome import writes_of
+from .reading import addressed, log_of, thread_of
 from .recorder import Recorder
 from .run import Run
-from .settings import Compiled
 from .task import perform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ..replay.blueprint import Blueprint
-    from ..wal.record import Record, Target, Write
+    from ..wal.log import Log
+    from ..wal.record import Path, Target, Write
+    from ..wal.writer import Writer
+    from .settings import Compiled
+
+INPUT, COPY = "__input__", "__copy__"
+"""What stands for a node's name where an edit is an input, or a copy of the checkpoint."""
 
 
-class Reading:
-    """Looks at one thread through one graph.
+class Update:
+    """One item of a superstep: what a node is taken to have returned.
 
     Args:
-        graph: The graph, which says what the records mean.
-        config: With ``thread_id``; ``checkpoint_id`` and ``checkpoint_ns`` where they matter.
+        item: Values, node's name and task id, of which the last two may be left out.
 
     Raises:
-        NoLog: The graph has no log.
-        MissingThreadId: The config has no thread id.
+        InvalidUpdateError: It has another form.
     """
 
-    def __init__(self, graph: Compiled, config: dict[str, Any]) -> None:
-        self.root = graph
-        self.config = config
-        self.log = log_of(graph)
-        configurable = config.get("configurable", {})
-        self.thread = thread_of(configurable)
-        self.scope = str(configurable.get("checkpoint_ns") or "")
-        self.text = configurable.get("checkpoint_id")
-        self.graph = graph if not self.scope else subgraph_at(graph, self.scope)
+    __slots__ = ("as_node", "task", "values")
 
-    def blueprint(self, scope: str) -> Blueprint | None:
-        """Return the blueprint of a scope, as far as the graph's nodes tell."""
-        if not scope:
-            return self.root.program.blueprint
-        if scope == self.scope:
-            return self.graph.program.blueprint
-        found = find_subgraph(self.root, scope)
-        return None if found is None else found.program.blueprint
-
-    def state(self, *, subgraphs: bool = False) -> StateSnapshot:
-        """Return the view of the head, or of the checkpoint that the config names."""
-        if self.log.head(self.thread) is None:
-            return view.empty(self.config)
-        program = self.root.program
-        if self.text is not None:
-            seq = checkpoint_seq(self.text)
-            found = None
-            if seq is not None:
-                found = checkpoint_at(
-                    self.log, self.thread, self.blueprint, program.registry, seq, self.scope
-                )
-            if found is None:
-                return view.empty(self.config)
-            return self._view(found.graph, found.thread, live=False, subgraphs=subgraphs)
-        state = recover(self.log, self.thread, self.blueprint, program.registry).state
-        graph = state.scopes.get(self.scope)
-        if graph is None:
-            return view.empty(self.config)
-        return self._view(graph, state, live=True, subgraphs=subgraphs)
-
-    def history(
-        self, filter_: dict[str, Any] | None, before: dict[str, Any] | None, limit: int | None
-    ) -> Iterator[StateSnapshot]:
-        """Yield views of the checkpoints, newest first."""
-        if self.log.head(self.thread) is None:
-            return
-        text = (before or {}).get("configurable", {}).get("checkpoint_id")
-        border = None if text is None else checkpoint_seq(text)
-        wanted: deque[tuple[GraphState, ThreadState]] = deque(maxlen=limit)
-        registry = self.root.program.registry
-        for graph, state in checkpoints(self.log, self.thread, self.blueprint, registry, self.scope):
-            if border is not None and graph.base >= border:
-                continue
-            metadata = {**graph.metadata, "source": graph.source, "step": graph.step}
-            if any(metadata.get(key) != value for key, value in (filter_ or {}).items()):
-                continue
-            wanted.append((graph, state))
-        for graph, state in reversed(wanted):
-            yield self._view(graph, state, live=False, subgraphs=False)
-
-    def _view(self, graph: GraphState, state: ThreadState, *, live: bool, subgraphs: bool) -> StateSnapshot:
-        program = self.graph.program
-        shown = view.snapshot(program, self.thread, self.scope, graph, live=live, state=state)
-        tasks = []
-        for task in shown.tasks:
-            if task.state is not None:
-                configurable = {"thread_id": self.thread, **task.state["configurable"]}
-                where: Any = {"configurable": configurable}
-                if (
-                    subgraphs
-                    and (inner := self._inner(configurable["checkpoint_ns"], state, live=live)) is not None
-                ):
-                    where = inner
-                task = task._replace(state=where)  # noqa: PLW2901 - the same task, completed
-            tasks.append(task)
-        return shown._replace(tasks=tuple(tasks))
-
-    def _inner(self, scope: str, state: ThreadState, *, live: bool) -> StateSnapshot | None:
-        found, graph = find_subgraph(self.root, scope), state.scopes.get(scope)
-        if found is None or graph is None:
-            return None
-        inner = Reading(self.root, {"configurable": {"thread_id": self.thread, "checkpoint_ns": scope}})
-        return inner._view(graph, state, live=live, subgraphs=True)
+    def __init__(self, item: Any) -> None:
+        if not isinstance(item, tuple | list) or not 1 <= len(item) <= 3:
+            message = f"Invalid update item: {item!r}"
+            raise InvalidUpdateError(message, hint="An update is StateUpdate(values, as_node, task_id).")
+        self.values, self.as_node, self.task = (*item, None, None)[:3]
 
 
 def update(graph: Compiled, config: dict[str, Any], supersteps: Sequence[Sequence[Any]]) -> dict[str, Any]:
@@ -150,83 +80,196 @@ def update(graph: Compiled, config: dict[str, Any], supersteps: Sequence[Sequenc
         ThreadBusy: A run owns the thread.
     """
     log = log_of(graph)
-    configurable = config.get("configurable", {})
-    thread = thread_of(configurable)
+    thread = thread_of(config.get("configurable", {}))
     if not supersteps:
         message = "No supersteps provided"
         raise ValueError(message)
     if any(not step for step in supersteps):
         message = "No updates provided"
         raise ValueError(message)
-    program = graph.program
-    scope = str(configurable.get("checkpoint_ns") or "")
-    inner = subgraph_at(graph, scope).program if scope else program
+    steps = [_checked([Update(item) for item in step]) for step in supersteps]
     with log.writer(thread) as writer:
-        known = {"": program.blueprint, scope: inner.blueprint}
+        return _Editing(graph, config, log, writer).apply(steps)
+
+
+def _checked(step: list[Update]) -> list[Update]:
+    """Return the updates of a superstep, if they can be made together."""
+    message = None
+    if len(step) > 1:
+        names = [item.as_node for item in step]
+        if any(item.as_node == END and item.values is None for item in step):
+            message = "Cannot apply multiple updates when clearing state"
+        elif INPUT in names:
+            message = "Cannot apply multiple updates when updating as input"
+        elif COPY in names:
+            message = "Cannot copy checkpoint with multiple updates"
+        elif None in names:
+            message = "as_node is required when applying multiple updates"
+    if message is not None:
+        raise InvalidUpdateError(message, hint="Put it into a superstep of its own.")
+    return step
+
+
+class _Editing:
+    """One call of ``update_state`` under the thread's claim."""
+
+    def __init__(self, graph: Compiled, config: dict[str, Any], log: Log, writer: Writer) -> None:
+        self.root = graph.program
+        self.log = log
+        self.thread = writer.thread_id
+        scope, self.text = addressed(config.get("configurable", {}))
+        scope = lasting(self.root, scope)
+        program = program_at(self.root, scope)
+        registry = self.root.registry
         state, weight = ThreadState(), 0
         if writer.head is not None:
-            state, weight = recover(log, thread, known.get, program.registry)
-        if scope and scope not in state.scopes:
-            message = f"Subgraph {scope} not found"
+            state, weight = recover(log, self.thread, self.blueprint, registry)
+        self.recorder = Recorder(self.thread, state, registry, "sync", log, writer, weight)
+        self.recorder.name = self.root.name
+        for name in ("", *state.scopes):
+            if (known := self.blueprint(name)) is not None:
+                self.recorder.attach(name, known)
+        self.run = Run(program, self.recorder, self.thread, scope, config)
+        self.draft = Draft(self.blueprint, self.recorder.state, scope)
+
+    def blueprint(self, scope: str) -> Blueprint | None:
+        """Return the blueprint of a scope, as far as it can be known here."""
+        return blueprint_at(self.root, scope)
+
+    @property
+    def graph(self) -> GraphState | None:
+        """The graph's state, with the edits so far."""
+        return self.draft.graph
+
+    def apply(self, steps: Sequence[list[Update]]) -> dict[str, Any]:
+        """Draft all supersteps and record them together; return the config of the last checkpoint."""
+        run, recorder = self.run, self.recorder
+        if not recorder.state.seq:
+            self.draft.add(ThreadCreated(recorder.now(), self.thread, None))
+        origin = self._origin()
+        if origin is not None and steps[0][0].as_node != COPY:
+            self._branch_off(self._moment(origin), "branch")
+            origin = None
+        if run.scope and self.graph is None:
+            message = f"Subgraph {run.scope} not found"
             raise ValueError(message)
-        recorder = Recorder(thread, state, program.registry, "sync", log, writer, weight)
-        recorder.name = program.name
-        for name, blueprint in known.items():
-            recorder.attach(name, blueprint)
-        run = Run(inner, recorder, thread, scope, config)
-        records: list[Record] = [] if state.seq else [ThreadCreated(recorder.now(), thread, None)]
-        records.extend(_branch(known, run, configurable.get("checkpoint_id")))
-        draft = state
-        for record in records:
-            draft = fold(known.get, draft, draft.seq + 1, record)
-        for step in supersteps:
-            edited = _edited(run, draft.scopes.get(scope), [tuple(item) for item in step])
-            draft = fold(known.get, draft, draft.seq + 1, edited)
-            records.append(edited)
-        # With the draft, the directory of threads shows what is due after the edit, and not before it.
-        recorder.record(records, recorder.state, draft)
-        settled = recorder.state.scopes[scope]
-        return view.config_of(thread, scope, settled.base)
+        for step in steps:
+            first = step[0]
+            if first.as_node == COPY:
+                self._copy(origin, first)
+            elif first.as_node == INPUT:
+                self._give(first)
+            elif first.as_node == END and first.values is None:
+                self.draft.add(StateEdited(run.scope, recorder.now(), "clear", ()))
+            else:
+                self._edit(step)
+            origin = None
+        # With the draft, the directory of threads shows what is due after the edits, and not before them.
+        recorder.record(self.draft.records, self.draft.base, self.draft.state())
+        settled = recorder.state.scopes[run.scope]
+        parents = view.parents_of(recorder.state, run.scope)
+        return view.config_of(self.thread, run.scope, settled.base, parents)
+
+    def _origin(self) -> Origin | None:
+        """Return the checkpoint that the config names, if it is not the head."""
+        graph, text = self.graph, self.text
+        if text is None or (graph is not None and checkpoint_seq(text) == graph.base):
+            return None
+        seq = checkpoint_seq(text)
+        if seq is None or not self.recorder.state.seq:
+            raise not_found(self.thread, text)
+        return Origin(self.log, self.thread, self.blueprint, self.recorder.registry, self.run.scope, seq)
+
+    def _moment(self, origin: Origin) -> ThreadState:
+        """Return the thread as it was at a checkpoint."""
+        moment = origin.begun()
+        if moment is None:
+            raise not_found(self.thread, str(self.text))
+        return moment
+
+    def _branch_off(self, moment: ThreadState, how: str) -> None:
+        """Draft a branch that begins as the thread was at a moment; from here on it is the thread."""
+        drafted = self.draft
+        begun = branch(self.thread, drafted.seq, self.recorder.now(), moment, how=how, scope=self.run.scope)
+        self.run.scope = begun.scopes[self.run.scope]
+        self.recorder.attach(self.run.scope, self.run.program.blueprint)
+        self.draft = Draft(self.blueprint, self.recorder.state, self.run.scope)
+        for record in (*drafted.records, *begun.records):
+            self.draft.add(record)
+
+    def _copy(self, origin: Origin | None, item: Update) -> None:
+        """Draft a copy of the checkpoint, and the updates that are to be made to it as one step (U-5)."""
+        graph = self.graph
+        if graph is None or not graph.base:
+            message = "Cannot copy a non-existent checkpoint"
+            raise InvalidUpdateError(message, hint="Only a thread that has begun has one.")
+        values = item.values
+        if values is not None and not isinstance(values, list):
+            message = f"Invalid update item: {values!r} when copying checkpoint"
+            raise InvalidUpdateError(message, hint="Give a list of pairs of values and as_node, or None.")
+        items: list[Update] = []
+        for each in values or ():
+            if not isinstance(each, tuple | list) or not 2 <= len(each) <= 3:
+                message = f"Invalid update item: {each!r} when copying checkpoint"
+                raise InvalidUpdateError(
+                    message, hint="Each item is a tuple of values, as_node and perhaps a task id."
+                )
+            items.append(Update(each))
+        if origin is None and self.draft.records:
+            # The checkpoint was made by a superstep of this very call, so nothing has come after it.
+            self._branch_off(self.draft.state(), "copy")
+        else:
+            registry = self.recorder.registry
+            here = Origin(self.log, self.thread, self.blueprint, registry, self.run.scope, graph.base)
+            self._branch_off(self._moment(origin or here), "copy")
+        if items:
+            self._edit(_checked(items))
+
+    def _give(self, item: Update) -> None:
+        """Draft an input."""
+        if item.values is None:
+            message = f"Received no input writes for {START}"
+            raise InvalidUpdateError(message, hint="Give what the graph would be invoked with.")
+        given = Edit(INPUT, ((INPUT, item.values),), ())
+        self.draft.add(StateEdited(self.run.scope, self.recorder.now(), "input", (given,)))
+
+    def _edit(self, step: Sequence[Update]) -> None:
+        """Draft what nodes are taken to have returned."""
+        graph = self.graph
+        taken: list[Path] = []
+        edits: list[Edit] = []
+        for item in step:
+            made = _edit(self.run, graph, item.values, item.as_node)
+            place = None if graph is None else _place(self.run, graph, str(made.as_node), item.task, taken)
+            if place is not None:
+                taken.append(place)
+            edits.append(made._replace(path=place))
+        self.draft.add(StateEdited(self.run.scope, self.recorder.now(), "update", tuple(edits)))
 
 
-def _branch(known: dict[str, Blueprint], run: Run, text: str | None) -> list[Record]:
-    """Return the record of a branch, if the config names a checkpoint that is not the head."""
-    recorder, scope = run.recorder, run.scope
-    head = recorder.state.scopes.get(scope)
-    if text is None or (head is not None and checkpoint_seq(text) == head.base):
-        return []
-    seq = checkpoint_seq(text)
-    found = None
-    if head is not None and seq is not None and recorder.log is not None:
-        found = checkpoint_at(recorder.log, run.thread, known.get, recorder.registry, seq, scope)
-    if found is None:
-        raise not_found(run.thread, text)
-    return [Forked(scope, recorder.now(), found.graph.base, "branch", graph_to_plain(found.graph))]
-
-
-def _edited(run: Run, graph: GraphState | None, updates: list[tuple[Any, ...]]) -> StateEdited:
-    """Return the record of one superstep of edits."""
-    now = run.recorder.now()
-    if len(updates) == 1 and updates[0][0] is None and updates[0][1] == END:
-        return StateEdited(run.scope, now, "clear", ())
-    if len(updates) > 1 and any(item[1] is None for item in updates):
-        message = "as_node is required when applying multiple updates"
-        raise InvalidUpdateError(message)
-    edits = tuple(_edit(run, graph, item[0], item[1]) for item in updates)
-    return StateEdited(run.scope, now, "update", edits)
+def _place(run: Run, graph: GraphState, name: str, task: str | None, taken: Sequence[Path]) -> Path | None:
+    """Return the task whose place an edit takes: the one of that id, else the first of its node that is due (U-7)."""
+    for path in graph.paths():
+        if path in taken:
+            continue
+        if task is None and graph.node_of(path) == name:
+            return path
+        if task is not None and task_id(run.thread, run.scope, graph.base, path) == task:
+            return path
+    return None
 
 
 def _edit(run: Run, graph: GraphState | None, values: Any, as_node: str | None) -> Edit:
     program = run.program
-    name = _author(run, graph) if as_node is None else START if as_node == "__input__" else as_node
+    name = _author(run, graph) if as_node is None else as_node
     if name not in program.nodes:
         message = f"Node {name} does not exist"
         raise InvalidUpdateError(
             message, hint=f"The graph's nodes are {', '.join(map(repr, program.nodes))}."
         )
-    if program.is_entrypoint:
-        return Edit(name, (("__end__", values), ("__previous__", values)), ())
     writes, targets = writes_of(program, name, values)
+    if program.is_entrypoint:
+        return Edit(name, tuple(writes), ())
     return Edit(name, tuple(writes), (*targets, *_follow(run, graph, name, writes)))
 
 
@@ -258,53 +301,3 @@ def _author(run: Run, graph: GraphState | None) -> str:
         return ran[0]
     message = "Ambiguous update, specify as_node"
     raise InvalidUpdateError(message, hint=f"The last superstep ran {', '.join(ran)}.")
-
-
-def log_of(graph: Compiled) -> Log:
-    """Return the graph's log.
-
-    Raises:
-        NoLog: It was compiled without one.
-    """
-    log = graph.settings.log
-    if not isinstance(log, Log):
-        message = "No checkpointer set"
-        raise NoLog(message, hint="compile(checkpointer=Log.open(path)) gives the graph a log.")
-    return log
-
-
-def thread_of(configurable: dict[str, Any]) -> str:
-    """Return the thread id of a config's ``configurable``.
-
-    Raises:
-        MissingThreadId: It has none.
-    """
-    thread = configurable.get("thread_id")
-    if thread is None:
-        message = "the config has no thread_id, so there is no thread to look at"
-        raise MissingThreadId(message, hint='Pass {"configurable": {"thread_id": "any-name"}}.')
-    return as_thread_id(thread)
-
-
-def find_subgraph(graph: Compiled, scope: str) -> Compiled | None:
-    """Return the compiled graph that runs in a namespace, if it was added as a node at every level."""
-    for segment in scope.split(LEVEL_SEPARATOR):
-        node = graph.program.nodes.get(segment.partition(TASK_SEPARATOR)[0])
-        inner: Any = None if node is None else node.subgraph
-        if not hasattr(inner, "parts"):
-            return None
-        graph = inner.parts
-    return graph
-
-
-def subgraph_at(graph: Compiled, scope: str) -> Compiled:
-    """Return the compiled graph that runs in a namespace.
-
-    Raises:
-        ValueError: No node's subgraph runs there.
-    """
-    found = find_subgraph(graph, scope)
-    if found is None:
-        message = f"Subgraph {scope} not found"
-        raise ValueError(message)
-    return found

@@ -2,7 +2,7 @@
 
     invoke ainvoke stream astream        run it
     get_state get_state_history          look at its thread
-    update_state                         change its state from outside
+    update_state bulk_update_state       change its state from outside
     with_config copy                     another one of it
     batch abatch …                       run it for several inputs: batch.Batched
     get_graph get_subgraphs …            what it is: describe.Described
@@ -22,8 +22,9 @@ from .config import merged
 from .describe import Described
 from .drive_async import adrive
 from .drive_sync import drive
-from .edit import Reading, update
+from .edit import update
 from .policy import seconds_of
+from .reading import Reading
 from .session import Session
 from .settings import Compiled
 from .stream import wanted
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..wal.log import IfBusy, Log
     from .context import RunControl
-    from .control import Durability, StateSnapshot, Version
+    from .control import Durability, StateSnapshot, StateUpdate, Version
     from .loop import End
     from .policy import Timeout
     from .program import Program
@@ -310,7 +311,7 @@ class CompiledGraph(Described, Batched):
         """Return the thread's state, or that of the checkpoint that the config names.
 
         Args:
-            config: With ``thread_id``, and ``checkpoint_id`` for an older checkpoint.
+            config: With ``thread_id``, ``checkpoint_id`` for an older checkpoint, ``checkpoint_ns`` for a subgraph.
             subgraphs: Whether tasks show their subgraphs' state instead of where it is.
 
         Raises:
@@ -330,7 +331,7 @@ class CompiledGraph(Described, Batched):
         """Yield the thread's checkpoints, newest first.
 
         Args:
-            config: With ``thread_id``.
+            config: With ``thread_id``; ``checkpoint_ns`` for a subgraph; ``checkpoint_id`` for just one of them.
             filter: Metadata that a checkpoint must have.
             before: The config of a checkpoint; only older ones are yielded.
             limit: How many at most.
@@ -347,9 +348,10 @@ class CompiledGraph(Described, Batched):
 
         Args:
             config: With ``thread_id``, and ``checkpoint_id`` to branch off from an older checkpoint.
-            values: What the node would have returned.
-            as_node: The node; None for the one that ran last, if there is just one.
-            task_id: Accepted for compatibility; tasks are known by their place.
+            values: What the node would have returned; a list of pairs of values and node with ``"__copy__"``.
+            as_node: The node; None for the one that ran last, if there is just one. ``END`` without values clears what
+                is due, ``"__input__"`` gives the graph an input, ``"__copy__"`` copies the checkpoint.
+            task_id: The pending task whose place the edit takes, for history to show; None for the first of the node.
 
         Returns:
             The config of the new checkpoint.
@@ -359,6 +361,25 @@ class CompiledGraph(Described, Batched):
             ThreadBusy: A run owns the thread.
         """
         return update(self.parts, self.parts.under(config), [[(values, as_node, task_id)]])
+
+    def bulk_update_state(
+        self, config: dict[str, Any], supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> dict[str, Any]:
+        """Change the thread's state several times; all changes are recorded together, or none of them.
+
+        Args:
+            config: With ``thread_id``, and ``checkpoint_id`` to branch off from an older checkpoint.
+            supersteps: Each is a step with a checkpoint of its own, made of one or more updates.
+
+        Returns:
+            The config of the last checkpoint.
+
+        Raises:
+            ValueError: There are no supersteps, or one is empty.
+            InvalidUpdateError: It is not clear which node is meant, or the values do not fit.
+            ThreadBusy: A run owns the thread.
+        """
+        return update(self.parts, config, supersteps)
 
     async def aget_state(self, config: dict[str, Any], *, subgraphs: bool = False) -> StateSnapshot:
         """Return the thread's state; see ``get_state``."""
@@ -381,6 +402,12 @@ class CompiledGraph(Described, Batched):
     ) -> dict[str, Any]:
         """Change the thread's state; see ``update_state``."""
         return self.update_state(config, values, as_node, task_id)
+
+    async def abulk_update_state(
+        self, config: dict[str, Any], supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> dict[str, Any]:
+        """Change the thread's state several times; see ``bulk_update_state``."""
+        return self.bulk_update_state(config, supersteps)
 
 
 def _last(chunks: Generator[Any, None, End]) -> End:

@@ -6,7 +6,9 @@
     Command(resume=…)             AnswerError          RunResumed, TaskAnswered   AnswerError
     Command(update=…, goto=…)     StateEdited          RunResumed, StateEdited    RunResumed, StateEdited
 
-    with a checkpoint id that is not the head: Forked comes first, and the row "unfinished step" follows.
+    with a checkpoint id that is not the head a branch (``replay.branch``) comes first. It begins as the thread was at
+    the checkpoint, or, if an old question is answered anew, as it was before it was answered; then the row "unfinished
+    step" follows.
 
 Invariants:
 1. What does not fit is refused before anything is recorded: unknown ids, answers without a question, no input.
@@ -18,27 +20,30 @@ It must not append.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..replay.blueprint import differences
+from ..replay.branch import branch, stripped
 from ..replay.errors import CheckpointNotFound, GraphChanged
-from ..replay.fold import fold
-from ..replay.identity import START, question_id, task_id
-from ..replay.ledger import Ledger
-from ..replay.plain import graph_to_plain
+from ..replay.fold import attach_all, fold
+from ..replay.identity import START, checkpoint_id, question_id, task_id
 from ..replay.plan import Finish, plan
 from ..replay.questions import Asked, answering, open_questions
-from ..replay.state import WAITING, Outcome
-from ..wal.record import Edit, Forked, RunResumed, RunStarted, StateEdited, TaskAnswered, ThreadCreated
+from ..replay.recover import recover
+from ..replay.scopes import is_current
+from ..wal.record import Edit, Question, RunResumed, RunStarted, StateEdited, TaskAnswered, ThreadCreated
 from .control import NO_ANSWER, Command
 from .errors import AnswerError, EmptyInputError, InvalidUpdateError
 from .metadata import OURS
+from .nested import blueprint_at
 from .outcome import target_of, writes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..replay.history import Checkpoint
+    from ..replay.branch import Branch
+    from ..replay.history import Origin
     from ..replay.state import GraphState, ThreadState
     from ..wal.record import Record, Reference
     from .run import Run
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
 QUESTION_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def opening(run: Run, given: Any, graph: Reference | None, fork: Checkpoint | None) -> list[Record]:
+def opening(run: Run, given: Any, graph: Reference | None, fork: Origin | None) -> list[Record]:
     """Return the records that open a run of the root graph; none when there is nothing to do.
 
     Args:
@@ -74,10 +79,10 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Checkpoint | No
             message = "Received no input for __start__"
             raise EmptyInputError(message, hint=f"Thread {run.thread!r} has no run to resume: pass an input.")
         if fork is not None:
-            return [*records, _fork(run, fork, "fork"), resume]
+            return [*records, *_branch(run, fork, fork.begun()).records, resume]
         return [] if _is_finished(state.scopes[""]) else [resume]
     if fork is not None:
-        records.append(_fork(run, fork, "branch"))
+        records.extend(_branch(run, fork, fork.begun(), "branch").records)
     metadata = checkpoint_metadata(run.config)
     records.append(RunStarted("", now, run.run_id, given, graph, recorder.durability, _epoch(run), metadata))
     return records
@@ -144,7 +149,7 @@ def edit_of(run: Run, command: Command[Any]) -> Edit:
     return Edit(None, tuple(writes), tuple(target for target in targets if target != "__end__"))
 
 
-def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Checkpoint | None) -> list[Record]:
+def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Origin | None) -> list[Record]:
     """Open a run by a command: answers, edits, or both."""
     state = run.recorder.state
     has_edit = command.update is not None or bool(command.goto)
@@ -163,9 +168,12 @@ def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Checkp
         return [StateEdited("", resume.at, "update", (edit_of(run, command),)), resume]
     renamed: dict[str, str] = {}
     if fork is not None:
-        forked = _fork(run, fork, "fork", renamed if command.resume is not NO_ANSWER else None)
-        records.append(forked)
-        state = fold(run.recorder.blueprints.get, state, state.seq + 1, forked)
+        moment = fork.begun() if command.resume is NO_ANSWER else fork.asked(_named(command.resume))
+        begun = _branch(run, fork, moment)
+        records.extend(begun.records)
+        renamed = begun.questions
+        for record in begun.records:
+            state = fold(run.recorder.blueprints.get, state, state.seq + 1, record)
     records.append(resume)
     if command.resume is not NO_ANSWER:
         records.extend(_answers(run, state, command.resume, renamed))
@@ -177,11 +185,7 @@ def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Checkp
 def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str]) -> Sequence[TaskAnswered]:
     """Bind answers to open questions; ``renamed`` has the new ids of questions that a fork took along."""
     asked = open_questions(state)
-    if (
-        isinstance(given, dict)
-        and given
-        and all(isinstance(k, str) and QUESTION_ID.fullmatch(k) for k in given)
-    ):
+    if _named(given) is not None:
         by_id: dict[str, Asked] = {item.question.id: item for item in asked}
         given = {renamed.get(key, key): answer for key, answer in given.items()}
         if unknown := sorted(set(given) - set(by_id)):
@@ -198,6 +202,8 @@ def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str
         if root is not None and root.ended == "parked":
             # At a static breakpoint there is no question; the command only says to go on (I-14).
             return []
+        if (ahead := _ahead(run, state)) is not None:
+            return answering(state, ahead, given)
         message = f"thread {run.thread!r} has no open question, so Command(resume=...) has nothing to answer"
         raise AnswerError(
             message, hint="invoke(None, config) resumes a run that is unfinished for another reason."
@@ -211,30 +217,55 @@ def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str
     return answering(state, asked[0], given)
 
 
-def _fork(run: Run, fork: Checkpoint, how: str, renamed: dict[str, str] | None = None) -> Forked:
-    """Return the record of a branch that begins at an older checkpoint (TT-1).
+def _ahead(run: Run, state: ThreadState) -> Asked | None:
+    """Return the question that an edit displaced, if it left one task due, which is about to ask again (U-10).
+
+    People who look at a question often mend the state before they answer. The edit makes the asking task begin anew,
+    and its first question will have the id that is made here.
+    """
+    blueprint = partial(blueprint_at, run.program)
+    whole = attach_all(blueprint, state)
+    for scope, graph in whole.scopes.items():
+        paths = graph.paths()
+        if graph.source != "update" or graph.opened or len(paths) != 1 or not is_current(whole, scope):
+            continue
+        recorder = run.recorder
+        if recorder.log is None or graph.base > recorder.state.seq:
+            continue
+        before = recover(recorder.log, run.thread, blueprint, recorder.registry, upto=graph.base - 1).state
+        if any(item.scope == scope for item in open_questions(before)):
+            task = task_id(run.thread, scope, graph.base, paths[0])
+            return Asked(scope, paths[0], Question(question_id(task, 0), 0, None, None))
+    return None
+
+
+def _named(given: Any) -> set[str] | None:
+    """Return the ids of the questions that answers are for; None if it is one answer, for the one open question."""
+    if isinstance(given, dict) and given:
+        keys = set(given)
+        if all(isinstance(key, str) and QUESTION_ID.fullmatch(key) for key in keys):
+            return keys
+    return None
+
+
+def _branch(run: Run, fork: Origin, moment: ThreadState | None, how: str = "fork") -> Branch:
+    """Return the branch that begins at a checkpoint.
 
     Args:
         run: The run.
         fork: The checkpoint.
+        moment: The thread as the branch is to begin.
         how: ``"fork"`` for a checkpoint of its own; ``"branch"`` if an input follows, which then is the checkpoint.
-        renamed: Given when a question of the checkpoint is to be answered anew (TT-4): the questions come along,
-            without the answers they had, and it takes their old ids → new ids, since ids name the branch.
+
+    Raises:
+        CheckpointNotFound: There is no such checkpoint.
     """
-    seq = run.recorder.state.seq + 1
-    outcomes: Ledger[Outcome] = Ledger()
-    if renamed is not None:
-        for path, outcome in fork.graph.outcomes.items():
-            if not outcome.questions:
-                continue
-            task = task_id(run.thread, "", seq, path)
-            questions = tuple(
-                held._replace(id=question_id(task, held.position)) for held in outcome.questions
-            )
-            renamed.update({old.id: new.id for old, new in zip(outcome.questions, questions, strict=True)})
-            outcomes = outcomes.put(path, Outcome(WAITING, questions=questions))
-    graph = fork.graph._replace(opened=bool(outcomes), outcomes=outcomes, ended=None, reason=None)
-    return Forked("", run.recorder.now(), graph.base, how, graph_to_plain(graph))
+    if moment is None:
+        raise not_found(run.thread, checkpoint_id(fork.seq))
+    if how == "branch":
+        # An input begins the graph anew, whatever its subgraphs were at.
+        moment = moment._replace(scopes={**moment.scopes, "": stripped(moment.scopes[""])})
+    return branch(run.thread, run.recorder.state.seq, run.recorder.now(), moment, how=how)
 
 
 def _is_finished(graph: GraphState) -> bool:

@@ -73,6 +73,8 @@ class Program:
             GLOBAL.register(cls)
         self.description = blueprint.describe()
         self._triggers: dict[str, list[str]] | None = None
+        self.called: dict[str, Any] = {}
+        """The graphs that functions of nodes and tasks were seen to call here, by the names of those."""
         self._references: WeakKeyDictionary[Log, Reference] = WeakKeyDictionary()
 
     def renamed(self, name: str) -> Program:

@@ -35,7 +35,7 @@ from ..replay.plain import thread_to_plain
 from ..replay.plan import unfinished
 from ..wal.codec import Decoder, Encoder
 from ..wal.frame import Summary
-from ..wal.record import RunEnded, StateEdited, StateFolded, ThreadCreated
+from ..wal.record import Forked, RunEnded, StateEdited, StateFolded, ThreadCreated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -311,7 +311,7 @@ class Recorder:
         root = state.scopes.get("")
         if isinstance(last, RunEnded) and not last.scope:
             status = last.how
-        elif isinstance(last, StateEdited) and root is not None:
+        elif isinstance(last, StateEdited | Forked) and root is not None:
             # An edit from outside leaves no run behind that could have crashed.
             status = "parked" if root.due or root.sends else "done"
         if root is None:

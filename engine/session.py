@@ -18,12 +18,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..replay.history import checkpoint_at
+from ..replay.history import Origin
 from ..replay.identity import checkpoint_seq, lasting_scope, numbered_scope
 from ..replay.recover import recover
-from ..replay.scopes import is_current
+from ..replay.scopes import base_of, is_current
 from ..replay.state import ThreadState
 from ..wal.codec import GLOBAL
 from ..wal.errors import ThreadBusy, WalgraphError
@@ -35,8 +36,10 @@ from .context import RunControl, current, watching
 from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId, ParentCommand
 from .loop import End, Loop
+from .nested import blueprint_at, lasting
 from .opening import check_graph, nested_opening, not_found, opening
 from .reader import Reader
+from .reading import addressed
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
 from .settings import Compiled, checked_breakpoints, checked_durability
@@ -46,7 +49,6 @@ from .task import PARENT_WRITE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..replay.history import Checkpoint
     from ..wal.log import IfBusy
     from ..wal.writer import Writer
     from .context import TaskContext
@@ -265,23 +267,19 @@ class Session:
         self._run = run
         return self._loop(run, records) if records else None
 
-    def _fork(self, log: Log, thread: str, state: ThreadState) -> Checkpoint | None:
+    def _fork(self, log: Log, thread: str, state: ThreadState) -> Origin | None:
         """Return the checkpoint that the config addresses, unless it is the head (TT-3)."""
-        text = self.config["configurable"].get("checkpoint_id")
-        root = state.root()
+        scope, text = addressed(self.config["configurable"])
         if text is None:
             return None
-        seq = checkpoint_seq(text)
-        if root is not None and seq == root.base:
-            return None
         program = self.graph.program
-        known = {"": program.blueprint}
-        found = None
-        if root is not None and seq is not None:
-            found = checkpoint_at(log, thread, known.get, program.registry, seq)
-        if found is None:
+        scope = lasting(program, scope)
+        seq = checkpoint_seq(text)
+        if seq is not None and seq == base_of(state, scope) and is_current(state, scope):
+            return None
+        if seq is None or not state.seq:
             raise not_found(thread, text)
-        return found
+        return Origin(log, thread, partial(blueprint_at, program), program.registry, scope, seq)
 
     def _nested(self, given: Any) -> Loop | None:
         parent = self.parent
@@ -292,6 +290,8 @@ class Session:
         else:
             recorder = parent.run.recorder
         recorder.attach(scope, self.graph.program.blueprint)
+        # So that whoever looks at the thread from outside knows what the records mean.
+        parent.run.program.called[parent.name] = self.graph
         run = self._run = self._make_run(recorder, parent.run.thread, scope)
         records = nested_opening(run, given, call, parent.path)
         if records is not None:

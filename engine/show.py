@@ -24,6 +24,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ..replay.history import Checkpoint
 from ..replay.identity import START, TASK_SEPARATOR, child_scope, lasting_scope, task_id
 from ..replay.state import FAILED, FINISHED, WAITING
 from .context import TaskContext
@@ -240,7 +241,8 @@ def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) ->
     """
     if run.recorder.writer is None or run.modes.isdisjoint(("checkpoints", "debug")):
         return
-    view = snapshot(run.program, run.thread, run.scope, graph, live=False, state=state)
+    around = (state or run.recorder.state).with_graph(run.scope, run.recorder.state.seq, graph)
+    view = snapshot(run.program, run.thread, run.scope, Checkpoint(graph, around, around), live=False)
     payload = {
         "config": view.config,
         # Of the checkpoints of such a run only the last is kept, so none of them has a parent that can be looked up.

@@ -15,16 +15,27 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..replay.fold import apply_writes
-from ..replay.identity import LEVEL_SEPARATOR, checkpoint_id, task_id
+from ..replay.identity import (
+    LEVEL_SEPARATOR,
+    TASK_SEPARATOR,
+    checkpoint_id,
+    child_scope,
+    lives_one_step,
+    task_id,
+)
 from ..replay.plan import unfinished
 from ..replay.questions import open_questions
-from ..replay.scopes import runs_in
+from ..replay.scopes import above, base_of, runs_in
 from ..replay.state import FINISHED
 from .control import PregelTask, StateSnapshot
 from .interrupt import shown
 from .metadata import public_path
+from .nested import subgraph_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..replay.history import Checkpoint
     from ..replay.state import GraphState, Outcome, ThreadState
     from ..wal.record import Path, Question, Write
     from .control import Interrupt
@@ -36,48 +47,57 @@ def empty(config: dict[str, Any]) -> StateSnapshot:
     return StateSnapshot({}, (), config, None, None, None, (), ())
 
 
-def config_of(thread: str, scope: str, seq: int) -> dict[str, Any]:
-    """Return the config that addresses a checkpoint."""
-    return {
-        "configurable": {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": checkpoint_id(seq)}
-    }
+def config_of(thread: str, scope: str, seq: int, parents: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the config that addresses a checkpoint; for a subgraph's, with the checkpoints around it (GS-4)."""
+    text = checkpoint_id(seq)
+    configurable: dict[str, Any] = {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": text}
+    if scope:
+        configurable["checkpoint_map"] = {**(parents or {}), scope: text}
+    return {"configurable": configurable}
 
 
-def snapshot(
-    program: Program,
-    thread: str,
-    scope: str,
-    graph: GraphState,
-    *,
-    live: bool,
-    state: ThreadState | None = None,
-) -> StateSnapshot:
+def parents_of(state: ThreadState, scope: str) -> dict[str, str]:
+    """Return the checkpoints of the graphs around a subgraph, outermost first (K-6); none for the root."""
+    around: list[str] = []
+    while scope:
+        scope = above(state, scope)
+        around.append(scope)
+    return {name: checkpoint_id(base_of(state, name)) for name in reversed(around)}
+
+
+def metadata_of(state: ThreadState, scope: str, graph: GraphState) -> dict[str, Any]:
+    """Return the metadata of a checkpoint (K-5); ``state`` is the thread's when it was made."""
+    parents = parents_of(state, scope)
+    return {**graph.metadata, "source": graph.source, "step": graph.step, "parents": parents}
+
+
+def snapshot(program: Program, thread: str, scope: str, found: Checkpoint, *, live: bool) -> StateSnapshot:
     """Return the view of one checkpoint.
 
     Args:
         program: The graph.
         thread: The thread's id.
         scope: The graph's namespace.
-        graph: Its state, with the outcomes of the step after the checkpoint.
+        found: The checkpoint, with what its step's tasks came to and the state of the thread around it.
         live: Whether this is the head, or a checkpoint addressed by its id.
-        state: The thread's state, to find the questions of subgraphs.
     """
-    tasks = tuple(_task(program, thread, scope, graph, path, live=live) for path in graph.paths())
-    if state is not None:
-        places = zip(tasks, graph.paths(), strict=True)
-        tasks = tuple(_with_nested(task, state, scope, path, live=live) for task, path in places)
+    graph = found.graph
+    tasks = tuple(_task(program, thread, scope, found, path, live=live) for path in graph.paths())
     interrupts: dict[str, Interrupt] = {}
     for task in tasks:
         for asked in task.interrupts:
             interrupts.setdefault(asked.id, asked)
     following = unfinished(graph) if live else tuple(graph.node_of(path) for path in graph.paths())
+    metadata = metadata_of(found.begun, scope, graph)
+    # What a renamed subgraph follows on its branch is a checkpoint of another namespace.
+    parent = None if graph.source == "fork" and lives_one_step(scope) else graph.parent
     return StateSnapshot(
         values=_values(program, graph, live=live),
         next=following,
-        config=config_of(thread, scope, graph.base),
-        metadata={**graph.metadata, "source": graph.source, "step": graph.step, "parents": {}},
+        config=config_of(thread, scope, graph.base, metadata["parents"]),
+        metadata=metadata,
         created_at=datetime.fromtimestamp(graph.at / 1e9, UTC).isoformat(),
-        parent_config=None if not graph.parent else config_of(thread, scope, graph.parent),
+        parent_config=config_of(thread, scope, parent, metadata["parents"]) if parent else None,
         tasks=tasks,
         interrupts=tuple(interrupts.values()),
     )
@@ -104,41 +124,47 @@ def _values(program: Program, graph: GraphState, *, live: bool) -> Any:
 
 
 def _task(
-    program: Program, thread: str, scope: str, graph: GraphState, path: Path, *, live: bool
+    program: Program, thread: str, scope: str, found: Checkpoint, path: Path, *, live: bool
 ) -> PregelTask:
+    graph = found.graph
     outcome = graph.outcomes.get(path)
     name = graph.node_of(path)
-    asked: tuple[Question, ...] = ()
+    asked: list[Question] = []
     for held, nested in graph.outcomes.items():
         if held[: len(path)] == path:
             asked += nested.pending() if live else nested.questions
+    task = task_id(thread, scope, graph.base, path)
+    within = [
+        held
+        for held in (*found.thread.scopes, *found.thread.unread)
+        if runs_in(found.thread, held, scope, path)
+    ]
+    if live and within:
+        asked += [item.question for item in open_questions(found.thread) if item.scope in within]
+    elif not live:
+        asked += [question for held, question in found.asked if held in within]
+    # Two tasks around a question may both show it.
+    once = {question.id: question for question in asked}
     return PregelTask(
-        id=task_id(thread, scope, graph.base, path),
+        id=task,
         name=name,
         path=public_path(path),
         error=outcome.failure.text if outcome is not None and outcome.failure is not None else None,
-        interrupts=shown(asked),
-        state=None,
+        interrupts=shown(tuple(once.values())),
+        state=_where(program, thread, child_scope(scope, f"{name}{TASK_SEPARATOR}{task}"), name, within),
         result=_result(program, outcome),
     )
 
 
-def _with_nested(task: PregelTask, state: ThreadState, scope: str, path: Path, *, live: bool) -> PregelTask:
-    """Add the questions of the subgraphs that a task runs, and where their state is."""
-    within = [name for name in (*state.scopes, *state.unread) if runs_in(state, name, scope, path)]
-    if not within:
-        return task
-    if live:
-        asked = [item.question for item in open_questions(state) if item.scope in within]
-    else:
-        folded = [state.scopes[name] for name in within if name in state.scopes]
-        asked = [
-            question for graph in folded for _, held in graph.outcomes.items() for question in held.questions
-        ]
-    known = {item.id for item in task.interrupts}
-    more = tuple(item for item in shown(asked) if item.id not in known)
-    first = min(within, key=lambda name: (name.count(LEVEL_SEPARATOR), len(name)))
-    return task._replace(interrupts=task.interrupts + more, state={"configurable": {"checkpoint_ns": first}})
+def _where(
+    program: Program, thread: str, scope: str, name: str, within: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the config of a task's subgraph, whether or not it has begun; None if the task runs none (GS-3)."""
+    if subgraph_of(program, name) is None:
+        if not within:
+            return None
+        scope = min(within, key=lambda held: (held.count(LEVEL_SEPARATOR), len(held)))
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": scope}}
 
 
 def _result(program: Program, outcome: Outcome | None) -> Any:

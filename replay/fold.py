@@ -111,7 +111,10 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
     assert scope not in state.unread
     after = state.with_graph(scope, seq, fold_graph(blueprint, state.scopes.get(scope), seq, record))
     match record:
-        case Forked() | StateEdited(how="update" | "clear"):
+        case Forked(whole=True):
+            # What goes on of the subgraphs, persistent ones too, is told by the records that follow.
+            return ThreadState(seq, {scope: after.scopes[scope]}, {}, *state[3:7], record.at)
+        case Forked() | StateEdited(how="update" | "clear" | "input"):
             return without_children(after._replace(at=record.at), scope)
         case RunStarted() | RunResumed() if not scope:
             begun = after._replace(
@@ -191,6 +194,8 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             return _edited(blueprint, graph, seq, record)
         case Forked(_, at, origin, how, state):
             begun = graph_from_plain(state)
+            if how == "copy":
+                return begun._replace(step=begun.step + 1, base=seq, at=at, source="fork")
             # A branch that an input or an edit follows in the same frame is no checkpoint of its own.
             step = begun.step + 1 if how == "fork" else begun.step
             return begun._replace(step=step, base=seq, at=at, source=how, parent=origin)
@@ -349,6 +354,12 @@ def _admitted(blueprint: Blueprint, graph: GraphState, seq: int, record: RunStar
 
 def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdited) -> GraphState:
     """Apply an edit from outside: a barrier of its own, or a ``Command`` that joins the present step (N-4)."""
+    if record.how == "input":
+        (edit,) = record.edits
+        given = RunStarted(
+            record.scope, record.at, graph.run, edit.writes[0][1], None, "", 0, {}, graph.caller
+        )
+        return _admitted(blueprint, graph, seq, given)
     writes = [(edit.as_node or "", write) for edit in record.edits for write in edit.writes]
     targets = [target for edit in record.edits for target in edit.goto]
     if record.how == "command":
@@ -363,12 +374,15 @@ def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdit
             for path, outcome in done
             if outcome.status == FINISHED
             for write in outcome.writes
+            if write[0] in blueprint.channels
         ]
     values = apply_writes(blueprint, graph.values, writes)
     due, sends, joins, deferred = _route(targets, (), (), graph.joins, graph.deferred)
     if not due:
         due, joins, deferred = _quiescent(joins, deferred)
-    ran = tuple(sorted({edit.as_node for edit in record.edits if edit.as_node}))
+    ran = tuple(sorted({edit.as_node for edit in record.edits if edit.as_node})) or (
+        graph.due if record.how == "clear" else ()
+    )
     return graph._replace(
         values=values, step=max(graph.step, -1) + 1, base=seq, at=record.at, source="update",
         parent=_parent(graph) or None, due=due, sends=sends, joins=joins, deferred=deferred, ran=ran or graph.ran,

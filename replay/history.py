@@ -4,6 +4,10 @@
     barriers     ▲     ▲     ▲        each is a checkpoint; its seq is its identity
     shown        state at the barrier, with what its step's tasks came to before the next one
 
+    checkpoints   forwards, from a snapshot          checkpoint_at   one of them
+    backwards     the same, newest first, a stretch between two snapshots at a time
+    Origin        a checkpoint that a branch is to begin at, and the thread as it was then
+
 Invariants:
 1. A branch begins with the state it starts from, so folding forward never crosses branches.
 2. "Latest" is the head of the log, never the greatest clock.
@@ -15,25 +19,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..wal.errors import ThreadNotFound
-from ..wal.record import StateFolded
+from ..wal.record import StateEdited, StateFolded, TaskAnswered, TaskInterrupted
+from .branch import stripped
 from .fold import attach_all, fold
 from .plain import thread_from_plain
-from .state import ThreadState
+from .recover import recover
+from .scopes import base_of, is_current
+from .state import FINISHED, Outcome, ThreadState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..wal.codec import Registry
+    from ..wal.head import ThreadHead
     from ..wal.log import Log
+    from ..wal.record import Question, Record
     from .fold import Blueprints
     from .state import GraphState
 
 
 class Checkpoint(NamedTuple):
-    """One barrier of one graph: the thread's state when the next barrier of that graph was about to come."""
+    """One barrier of one graph: the thread's state when the next barrier of that graph was about to come.
+
+    ``begun`` is the thread's state at the barrier itself, as far back as the records went that were read. ``asked`` are
+    the questions that subgraphs of the step asked, answered or not, with the scope of each.
+    """
 
     graph: GraphState
     thread: ThreadState
+    begun: ThreadState
+    asked: tuple[tuple[str, Question], ...] = ()
 
 
 def checkpoints(
@@ -42,7 +57,8 @@ def checkpoints(
     blueprints: Blueprints,
     registry: Registry,
     scope: str = "",
-    upto: int | None = None,
+    *,
+    at: int | None = None,
 ) -> Iterator[Checkpoint]:
     """Yield a graph's checkpoints, oldest first.
 
@@ -52,47 +68,197 @@ def checkpoints(
         blueprints: Gives the blueprint of a scope, or None.
         registry: The classes that values may be rebuilt as.
         scope: The graph's namespace.
-        upto: Stop after the checkpoint with this seq.
+        at: Yield none but the checkpoint with this seq, and read no more for it than must be.
 
     Raises:
         ThreadNotFound: The log has no such thread.
     """
-    head = log.head(thread)
-    if head is None:
-        message = f"the log holds no thread {thread!r}"
-        raise ThreadNotFound(message, hint="wal threads LOG lists those it holds.")
-    decoder = log.decoder(registry)
-    state = ThreadState()
-    if head.horizon and (found := log.snapshot(thread, head.horizon)) is not None:
-        state = attach_all(blueprints, thread_from_plain(decoder.value(found[1]))._replace(seq=found[0]))
-    last = _seen(state, scope)
-    for seq, record in log.read(thread, state.seq, decoder=decoder):
-        state = fold(blueprints, state, seq, record)
-        now = _seen(state, scope)
-        if now is None:
-            continue
-        if last is not None and now.graph.base != last.graph.base:
-            yield last
-            if upto is not None and last.graph.base == upto:
-                return
-        last = now
-        if upto is not None and last.graph.base > upto and not isinstance(record, StateFolded):
+    head = _head(log, thread)
+    if at is not None and at > head.seq:
+        return
+    begin = head.horizon if at is None else max(at, head.horizon)
+    for checkpoint in _stretch(log, thread, blueprints, registry, scope, begin=begin):
+        if at is None or checkpoint.graph.base == at:
+            yield checkpoint
+        if at is not None and checkpoint.graph.base >= at:
             return
-    if last is not None:
-        yield last
+
+
+def backwards(
+    log: Log, thread: str, blueprints: Blueprints, registry: Registry, scope: str = ""
+) -> Iterator[Checkpoint]:
+    """Yield a graph's checkpoints, newest first; what nobody asks for any more is not read.
+
+    Raises:
+        ThreadNotFound: The log has no such thread.
+    """
+    horizon = _head(log, thread).horizon
+    upto: int | None = None
+    newer: int | None = None
+    while True:
+        found = log.snapshot(thread, None if upto is None else upto - 1)
+        begin = 0 if found is None else found[0]
+        # A stretch ends where the newer one began, and so has the oldest checkpoint of that one as its newest.
+        for checkpoint in reversed(
+            list(_stretch(log, thread, blueprints, registry, scope, begin=begin, upto=upto))
+        ):
+            if checkpoint.graph.base != newer:
+                newer = checkpoint.graph.base
+                yield checkpoint
+        if begin <= horizon:
+            return
+        upto = begin
 
 
 def checkpoint_at(
     log: Log, thread: str, blueprints: Blueprints, registry: Registry, seq: int, scope: str = ""
 ) -> Checkpoint | None:
     """Return the checkpoint whose barrier is at ``seq``, or None if there is none."""
-    for checkpoint in checkpoints(log, thread, blueprints, registry, scope, seq):
-        if checkpoint.graph.base == seq:
-            return checkpoint
-    return None
+    return next(checkpoints(log, thread, blueprints, registry, scope, at=seq), None)
+
+
+class Origin(NamedTuple):
+    """A checkpoint that a branch is to begin at.
+
+    Args:
+        log: The log.
+        thread: The thread's id.
+        blueprints: Gives the blueprint of a scope, or None.
+        registry: The classes that values may be rebuilt as.
+        scope: The graph that the checkpoint is one of.
+        seq: Its identity.
+    """
+
+    log: Log
+    thread: str
+    blueprints: Blueprints
+    registry: Registry
+    scope: str
+    seq: int
+
+    def begun(self) -> ThreadState | None:
+        """Return the thread as it was at the checkpoint; None if there is no such checkpoint."""
+        state = self._reached()
+        if state is None or state.seq == self.seq:
+            return state
+        # Under ``exit`` a state is recorded with what its open step had come to, which is to be done again.
+        graph = state.scopes.get(self.scope)
+        if graph is None:
+            return state
+        over = {
+            name
+            for name in (*state.scopes, *state.unread)
+            if name != self.scope and is_current(state, name, self.scope)
+        }
+        scopes = {name: held for name, held in state.scopes.items() if name not in over}
+        unread = {name: held for name, held in state.unread.items() if name not in over}
+        return state._replace(scopes={**scopes, self.scope: stripped(graph)}, unread=unread)
+
+    def asked(self, wanted: set[str] | None) -> ThreadState | None:
+        """Return the thread as it was before the first answer that was given to a question of the checkpoint's step.
+
+        Args:
+            wanted: The questions that are meant; None for any.
+        """
+        state = self._reached()
+        if state is None:
+            return None
+        decoder = self.log.decoder(self.registry)
+        for seq, record in self.log.read(self.thread, state.seq, decoder=decoder):
+            if isinstance(record, TaskAnswered) and any(
+                wanted is None or key in wanted for key, _ in record.answers
+            ):
+                break
+            after = fold(self.blueprints, state, seq, record)
+            if base_of(after, self.scope) != self.seq:
+                break
+            state = after
+        return state
+
+    def _reached(self) -> ThreadState | None:
+        """Return the first state of the thread, as recorded, whose newest barrier of the graph is the checkpoint."""
+        head = _head(self.log, self.thread)
+        if self.seq > head.seq:
+            return None
+        upto = max(self.seq, head.horizon)
+        state = recover(self.log, self.thread, self.blueprints, self.registry, upto=upto).state
+        if base_of(state, self.scope) != self.seq:
+            following = next(
+                iter(self.log.read(self.thread, state.seq, decoder=self.log.decoder(self.registry))), None
+            )
+            if following is None or not isinstance(following.record, StateFolded):
+                return None
+            state = fold(self.blueprints, state, following.seq, following.record)
+        graph = state.scopes.get(self.scope)
+        is_there = base_of(state, self.scope) == self.seq and (graph is None or graph.source != "branch")
+        return state if is_there else None
+
+
+def _head(log: Log, thread: str) -> ThreadHead:
+    head = log.head(thread)
+    if head is None:
+        message = f"the log holds no thread {thread!r}"
+        raise ThreadNotFound(message, hint="wal threads LOG lists those it holds.")
+    return head
+
+
+def _stretch(
+    log: Log,
+    thread: str,
+    blueprints: Blueprints,
+    registry: Registry,
+    scope: str,
+    *,
+    begin: int,
+    upto: int | None = None,
+) -> Iterator[Checkpoint]:
+    """Yield the checkpoints between the newest snapshot at or before ``begin`` and ``upto``, oldest first."""
+    decoder = log.decoder(registry)
+    state = ThreadState()
+    found = log.snapshot(thread, begin) if begin else None
+    if found is not None:
+        state = attach_all(blueprints, thread_from_plain(decoder.value(found[1]))._replace(seq=found[0]))
+    last = _seen(state, scope)
+    for seq, record in log.read(thread, state.seq, upto, decoder=decoder):
+        state = fold(blueprints, state, seq, record)
+        graph = state.scopes.get(scope)
+        # A branch is no checkpoint of its own: the input or the edit in the same frame is.
+        if graph is None or not graph.base or graph.source == "branch":
+            continue
+        if last is None or graph.base != last.graph.base:
+            if last is not None:
+                yield _edited(last, record) if graph.parent == last.graph.base else last
+            last = Checkpoint(graph, state, state)
+            continue
+        asked = last.asked
+        if record.__class__ is TaskInterrupted and _is_below(state, record.scope, scope):
+            asked += tuple((record.scope, question) for question in record.questions)
+        last = Checkpoint(graph, state, last.begun, asked)
+    if last is not None:
+        yield last
+
+
+def _is_below(state: ThreadState, scope: str, of: str) -> bool:
+    return scope != of and is_current(state, scope, of)
 
 
 def _seen(state: ThreadState, scope: str) -> Checkpoint | None:
     graph = state.scopes.get(scope)
-    # A branch is no checkpoint of its own: the input or the edit in the same frame is.
-    return None if graph is None or not graph.base or graph.source == "branch" else Checkpoint(graph, state)
+    return (
+        None
+        if graph is None or not graph.base or graph.source == "branch"
+        else Checkpoint(graph, state, state)
+    )
+
+
+def _edited(checkpoint: Checkpoint, record: Record) -> Checkpoint:
+    """Show an edit as the result of the tasks whose place it took (U-7)."""
+    graph = checkpoint.graph
+    if not isinstance(record, StateEdited) or record.how != "update":
+        return checkpoint
+    outcomes = graph.outcomes
+    for edit in record.edits:
+        if edit.path is not None:
+            before = outcomes.get(edit.path) or Outcome(FINISHED)
+            outcomes = outcomes.put(edit.path, before._replace(status=FINISHED, writes=edit.writes))
+    return checkpoint._replace(graph=graph._replace(outcomes=outcomes))

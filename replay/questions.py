@@ -24,6 +24,7 @@ from ..wal.record import (
     TaskFinished,
     TaskInterrupted,
 )
+from .plain import graph_from_plain
 from .scopes import around, is_current
 
 if TYPE_CHECKING:
@@ -65,8 +66,12 @@ def open_questions(state: ThreadState, top: str = "") -> list[Asked]:
                         held.get(path, {}).pop(key, None)
                 case TaskFinished():
                     held.pop(record.path, None)
-                case StepCommitted() | RunStarted() | Forked() | StateEdited(how="update" | "clear"):
+                case StepCommitted() | RunStarted() | StateEdited(how="update" | "clear" | "input"):
                     held.clear()
+                case Forked():
+                    held.clear()
+                    for path, question in graph_from_plain(record.state).questions():
+                        held.setdefault(path, {})[question.id] = question
         asked.extend(
             Asked(scope, path, question)
             for path, questions in held.items()

@@ -141,7 +141,9 @@ def _barrier(seq: int, record: Record) -> int | None:
         case Forked(how="branch"):
             # The input or the edit that follows it is the checkpoint.
             return None
-        case StepCommitted("") | RunStarted("") | Forked("") | StateEdited("", _, "update" | "clear"):
+        case (
+            StepCommitted("") | RunStarted("") | Forked("") | StateEdited("", _, "update" | "clear" | "input")
+        ):
             return seq
         case StateFolded(_, state):
             plain: Any = state["scopes"].get("")

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 def above(state: ThreadState, scope: str) -> str:
     """Return the scope of the graph whose task runs the subgraph ``scope``; the root's is the root itself."""
     graph = state.scopes.get(scope)
-    found = graph.above if graph is not None else None
-    if graph is None and (started := _started(state, scope)) is not None:
-        found = started.above
+    found = graph.above if graph is not None else _begun(state, scope)[1]
     # Logs from before this was recorded have one segment for each graph.
     return shorter_scope(scope) if found is None else found
 
@@ -42,10 +40,7 @@ def above(state: ThreadState, scope: str) -> str:
 def caller(state: ThreadState, scope: str) -> Path | None:
     """Return the path, in the graph above, of the task that runs the subgraph ``scope``; None for the root."""
     graph = state.scopes.get(scope)
-    if graph is not None:
-        return graph.caller
-    started = _started(state, scope)
-    return None if started is None else started.caller
+    return graph.caller if graph is not None else _begun(state, scope)[0]
 
 
 def around(state: ThreadState, scope: str, path: Path) -> Iterator[tuple[str, Path]]:
@@ -67,7 +62,7 @@ def is_current(state: ThreadState, scope: str, top: str = "") -> bool:
         outer = above(state, scope)
         if not scope or (outer != top and outer not in state.scopes and outer not in state.unread):
             return False
-        if _base(state, scope) <= _base(state, outer):
+        if base_of(state, scope) <= base_of(state, outer):
             return False
         scope = outer
     return True
@@ -78,7 +73,7 @@ def runs_in(state: ThreadState, below: str, scope: str, path: Path) -> bool:
     return bool(below) and is_current(state, below) and (scope, path) in around(state, below, ())
 
 
-def _base(state: ThreadState, scope: str) -> int:
+def base_of(state: ThreadState, scope: str) -> int:
     """Return the seq of a scope's newest barrier."""
     graph = state.scopes.get(scope)
     if graph is not None:
@@ -86,17 +81,21 @@ def _base(state: ThreadState, scope: str) -> int:
     unread = state.unread.get(scope)
     while unread is not None:
         match unread.record:
-            case RunStarted() | StepCommitted() | Forked() | StateEdited(how="update" | "clear"):
+            case RunStarted() | StepCommitted() | Forked() | StateEdited(how="update" | "clear" | "input"):
                 return unread.seq
         unread = unread.older
     return 0
 
 
-def _started(state: ThreadState, scope: str) -> RunStarted | None:
-    """Return the record of the newest run of a scope whose graph is not known."""
+def _begun(state: ThreadState, scope: str) -> tuple[Path | None, str | None]:
+    """Return what is recorded of who runs a scope whose graph is not known: the task, and its graph's scope."""
     unread = state.unread.get(scope)
     while unread is not None:
-        if isinstance(unread.record, RunStarted):
-            return unread.record
+        match unread.record:
+            case RunStarted(caller=path, above=outer):
+                return path, outer
+            case Forked(state=plain):
+                path = plain["caller"]
+                return None if path is None else tuple(path), plain.get("above")
         unread = unread.older
-    return None
+    return None, None

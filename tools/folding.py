@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..engine.edit import find_subgraph
 from ..engine.messages import add_messages
+from ..engine.nested import blueprint_at
 from ..replay.blueprint import Blueprint, blueprint_of
 from ..replay.channel import BinaryOperatorAggregate, publish_reducer
 from ..replay.channel_base import BaseChannel
@@ -102,8 +102,7 @@ class Lens:
         def with_app(scope: str) -> Blueprint | None:
             if not scope:
                 return root
-            found = find_subgraph(parts, scope)
-            return None if found is None else found.program.blueprint
+            return blueprint_at(parts.program, scope)
 
         return with_app
 

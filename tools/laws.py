@@ -68,7 +68,7 @@ class Order:
                     said = "no step was started" if started is None else f"step {started} was started"
                     self._found(seq, f"step {step} is committed, but {said}")
                 self._barrier(scope)
-            case RunStarted(scope) | Forked(scope) | StateEdited(scope, _, "update" | "clear"):
+            case RunStarted(scope) | Forked(scope) | StateEdited(scope, _, "update" | "clear" | "input"):
                 self._barrier(scope)
                 if isinstance(record, RunStarted) and record.above is not None:
                     self._above[scope] = record.above

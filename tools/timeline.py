@@ -89,7 +89,7 @@ def _follow(steps: dict[str, int | None], record: Record) -> None:
         case RunStarted(scope):
             before = steps.get(scope, -2 if scope else None)
             steps[scope] = None if before is None else before + 1
-        case StateEdited(scope, _, "update" | "clear"):
+        case StateEdited(scope, _, "update" | "clear" | "input"):
             before = steps.get(scope)
             steps[scope] = None if before is None else before + 1
         case StateFolded(_, state):

@@ -154,7 +154,7 @@ def line_of(record: Record) -> Line:
             authors = ", ".join(visible(edit.as_node) for edit in edits if edit.as_node)
             edited = [write for edit in edits for write in edit.writes]
             return Line(authors, f"{visible(how)} {writes_text(edited)}".strip())
-        case Forked(_, _, origin, how, _):
+        case Forked(_, _, origin, how):
             return Line("", f"{visible(how)} of the checkpoint at {origin}")
         case StateFolded(seq, _):
             return Line("", f"the state at {seq}, in place of its records")

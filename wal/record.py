@@ -74,6 +74,8 @@ class Edit(NamedTuple):
     as_node: str | None
     writes: tuple[Write, ...]
     goto: tuple[Target, ...]
+    path: Path | None = None
+    """The task whose place it takes, if one of ``as_node`` was due: history shows the edit as that task's result."""
 
 
 class ThreadCreated(NamedTuple):
@@ -187,7 +189,11 @@ class RunEnded(NamedTuple):
 
 
 class StateEdited(NamedTuple):
-    """State was changed from outside a run. ``how`` is ``update``, ``command`` or ``clear``."""
+    """State was changed from outside a run.
+
+    ``how`` is ``update``; ``command``, which joins the present step; ``clear``, after which nothing is due; or
+    ``input``, whose one edit writes what a run would have been given to ``__input__``.
+    """
 
     scope: str
     at: int
@@ -198,7 +204,8 @@ class StateEdited(NamedTuple):
 class Forked(NamedTuple):
     """A branch began at an older checkpoint (``origin``, a seq); ``state`` is what it starts from.
 
-    ``how`` is ``fork`` for a checkpoint of its own, or ``branch`` where an input or edit in the same frame makes one.
+    ``how`` is ``fork`` or ``copy`` for a checkpoint of its own, or ``branch`` where an input or edit in the same frame
+    makes one. A copy stands beside its origin, a fork follows it.
     """
 
     scope: str
@@ -206,6 +213,8 @@ class Forked(NamedTuple):
     origin: int
     how: str
     state: Any
+    whole: bool = False
+    """Whether it begins the whole thread anew: of subgraphs only those go on that further records of the frame tell."""
 
 
 class StateFolded(NamedTuple):

@@ -140,13 +140,16 @@ def _run_ended(record: Any, _values: Values) -> list[Any]:
 
 def _state_edited(record: Any, values: Values) -> list[Any]:
     scope, at, how, edits = record
-    arrays = [[as_node, _writes(writes, values), _targets(goto, values)] for as_node, writes, goto in edits]
+    arrays: list[list[Any]] = []
+    for as_node, writes, goto, path in edits:
+        array = [as_node, _writes(writes, values), _targets(goto, values)]
+        arrays.append(array if path is None else [*array, [*path]])
     return [12, scope, at, how, arrays]
 
 
 def _forked(record: Any, values: Values) -> list[Any]:
     values.append(record.state)
-    return [13, *record]
+    return [13, *record] if record.whole else [13, *record[:-1]]
 
 
 def _state_folded(record: Any, values: Values) -> list[Any]:
@@ -217,18 +220,13 @@ def _read_task_answered(scope: str, path: list[Any], answers: list[Any]) -> Task
     return TaskAnswered(scope, tuple(path), tuple([(question, answer) for question, answer in answers]))
 
 
+def _read_edit(as_node: str | None, writes: list[Any], goto: list[Any], path: Any = None) -> Edit:
+    pairs = tuple([(channel, value) for channel, value in writes])
+    return Edit(as_node, pairs, _read_targets(goto), None if path is None else tuple(path))
+
+
 def _read_state_edited(scope: str, at: int, how: str, edits: list[Any]) -> StateEdited:
-    return StateEdited(
-        scope,
-        at,
-        how,
-        tuple(
-            [
-                Edit(as_node, tuple([(channel, value) for channel, value in writes]), _read_targets(goto))
-                for as_node, writes, goto in edits
-            ]
-        ),
-    )
+    return StateEdited(scope, at, how, tuple([_read_edit(*edit) for edit in edits]))
 
 
 FROM_WIRE: dict[int, Callable[..., Record]] = {

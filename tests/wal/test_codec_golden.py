@@ -164,13 +164,14 @@ RECORDS = [
     Forked("", AT, 17, "update", {"count": 3}),
     StateFolded(99, {"count": 4}),
 ]
-NESTED = RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1")
-"""What a subgraph's run begins with: who called it, and in which graph."""
-CASES = {type(record).__name__: record for record in RECORDS} | {
-    "values": StateFolded(1, VALUES),
-    "RunStarted-nested": NESTED,
+LATER = {
+    "Forked.whole": Forked("", AT, 17, "fork", {"count": 3}, True),
     "RunResumed-noted": RunResumed("", AT, "run-2", GRAPH, "sync", 4, {"by": "ada"}),
+    "RunStarted-nested": RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1"),
+    "StateEdited.path": StateEdited("", AT, "update", (Edit("fetch", (("count", 3),), (), (0, "key")),)),
 }
+"""Records with fields that came later, which those above are written without."""
+CASES = {type(record).__name__: record for record in RECORDS} | {"values": StateFolded(1, VALUES)} | LATER
 
 
 def hexadecimal(data: bytes) -> str:
