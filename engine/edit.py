@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..replay.branch import branch
 from ..replay.draft import Draft
-from ..replay.history import Origin
+from ..replay.history import Origin, backwards
 from ..replay.identity import END, START, checkpoint_seq, task_id
 from ..replay.recover import recover
-from ..replay.state import GraphState, ThreadState
+from ..replay.state import NEW_GRAPH, GraphState, ThreadState
 from ..wal.record import Edit, StateEdited, ThreadCreated
 from . import view
 from .context import TaskContext
@@ -138,8 +138,8 @@ class _Editing:
 
     @property
     def graph(self) -> GraphState | None:
-        """The graph's state, with the edits so far."""
-        return self.draft.graph
+        """The graph's state, with the edits so far; None before its first checkpoint."""
+        return self.draft.graph if self.draft.graph.base else None
 
     def apply(self, steps: Sequence[list[Update]]) -> dict[str, Any]:
         """Draft all supersteps and record them together; return the config of the last checkpoint."""
@@ -150,9 +150,6 @@ class _Editing:
         if origin is not None and steps[0][0].as_node != COPY:
             self._branch_off(self._moment(origin), "branch")
             origin = None
-        if run.scope and self.graph is None:
-            message = f"Subgraph {run.scope} not found"
-            raise ValueError(message)
         for step in steps:
             first = step[0]
             if first.as_node == COPY:
@@ -173,11 +170,27 @@ class _Editing:
     def _origin(self) -> Origin | None:
         """Return the checkpoint that the config names, if it is not the head."""
         graph, text = self.graph, self.text
+        if text is None and self.run.scope and graph is None:
+            return self._newest()
         if text is None or (graph is not None and checkpoint_seq(text) == graph.base):
             return None
         seq = checkpoint_seq(text)
         if seq is None or not self.recorder.state.seq:
             raise not_found(self.thread, text)
+        return self._at(seq)
+
+    def _newest(self) -> Origin:
+        """Return the newest checkpoint of a subgraph that is over, or was left behind by its caller."""
+        scope, found = self.run.scope, None
+        if self.recorder.state.seq:
+            history = backwards(self.log, self.thread, self.blueprint, self.recorder.registry, scope)
+            found = next(history, None)
+        if found is None:
+            message = f"Subgraph {scope} not found"
+            raise ValueError(message)
+        return self._at(found.graph.base)
+
+    def _at(self, seq: int) -> Origin:
         return Origin(self.log, self.thread, self.blueprint, self.recorder.registry, self.run.scope, seq)
 
     def _moment(self, origin: Origin) -> ThreadState:
@@ -200,7 +213,7 @@ class _Editing:
     def _copy(self, origin: Origin | None, item: Update) -> None:
         """Draft a copy of the checkpoint, and the updates that are to be made to it as one step (U-5)."""
         graph = self.graph
-        if graph is None or not graph.base:
+        if graph is None:
             message = "Cannot copy a non-existent checkpoint"
             raise InvalidUpdateError(message, hint="Only a thread that has begun has one.")
         values = item.values
@@ -219,9 +232,7 @@ class _Editing:
             # The checkpoint was made by a superstep of this very call, so nothing has come after it.
             self._branch_off(self.draft.state(), "copy")
         else:
-            registry = self.recorder.registry
-            here = Origin(self.log, self.thread, self.blueprint, registry, self.run.scope, graph.base)
-            self._branch_off(self._moment(origin or here), "copy")
+            self._branch_off(self._moment(origin or self._at(graph.base)), "copy")
         if items:
             self._edit(_checked(items))
 
@@ -279,7 +290,7 @@ def _follow(run: Run, graph: GraphState | None, name: str, writes: list[Write]) 
     if not node.branches:
         return node.targets
     if graph is None:
-        graph = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
+        graph = NEW_GRAPH
     context = TaskContext(run, (name,), name, graph.base, graph.step + 1)
     job = Job(run, node, context, graph._replace(due=(name,)), None)
     job.returned = writes

@@ -1,0 +1,192 @@
+"""What ``get_state`` and ``get_state_history`` show of subgraphs (GS-3, GS-4, SG-5, K-6)."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import THREAD, asks, chain, drawn, leaves, on, past
+from subgraph_helpers import Child, inner_node, nested_in, parent_of, three_levels
+
+from walgraph import Command, interrupt
+
+
+def asking(way, ran, **options):
+    """Return a subgraph of two nodes, the second of which asks."""
+    two = inner_node(way, ran, "two", lambda _: interrupt("two?"))
+    return chain(inner_node(way, ran, "one"), two, state=Child).compile(**options)
+
+
+def id_of(config):
+    """Return the checkpoint id of a config."""
+    return config["configurable"]["checkpoint_id"]
+
+
+def test_a_snapshot_of_a_subgraph_says_where_it_stands(way, log, ran, kind) -> None:
+    """GS-3, GS-4, SG-5: config with the map of checkpoints around, parents in the metadata; however it is called."""
+    graph = parent_of(way, ran, log, nested_in(way, kind, asking(way, ran)))
+    way.invoke(graph, {})
+    shown = graph.get_state(THREAD, subgraphs=True)
+    [task] = shown.tasks
+    inner = task.state
+    scope = graph.get_state(THREAD).tasks[0].state["configurable"]["checkpoint_ns"]
+    assert scope.startswith(f"sub:{task.id}")
+    outer = {"": id_of(shown.config)}
+    own = id_of(inner.config)
+    assert inner.config["configurable"] == {
+        "thread_id": "t", "checkpoint_ns": scope, "checkpoint_id": own, "checkpoint_map": {**outer, scope: own},
+    }  # fmt: skip
+    before = id_of(inner.parent_config)
+    assert inner.parent_config["configurable"]["checkpoint_map"] == {**outer, scope: before}
+    assert inner.metadata == {"source": "loop", "step": 1, "parents": outer}
+    assert (inner.values["inner"], inner.next) == (["one"], ("two",))
+    assert [item.value for item in inner.interrupts] == [item.value for item in shown.interrupts] == ["two?"]
+    assert graph.get_state(inner.config) == inner._replace(tasks=inner.tasks)
+    assert graph.get_state(on("t", checkpoint_ns=scope)) == inner
+
+
+def test_the_history_of_a_subgraph(way, log, ran, kind) -> None:
+    """GS-7: by its namespace, also when it is over; each checkpoint names those around it."""
+    graph = parent_of(way, ran, log, nested_in(way, kind, asking(way, ran)))
+    way.invoke(graph, {})
+    where = graph.get_state(THREAD).tasks[0].state
+    way.invoke(graph, Command(resume="A"))
+    assert past(graph, where) == [
+        ("input", -1, ("__start__",)),
+        ("loop", 0, ("one",)),
+        ("loop", 1, ("two",)),
+        ("loop", 2, ()),
+    ]
+    history = list(graph.get_state_history(where))
+    root = next(shown for shown in graph.get_state_history(THREAD) if shown.next == ("sub",))
+    assert {shown.metadata["parents"][""] for shown in history} == {id_of(root.config)}
+    assert [task.result for task in history[1].tasks] == [{"inner": ["two=A"], "trail": ["one", "two=A"]}]
+    assert [item.value for item in history[1].interrupts] == ["two?"]
+    last = graph.get_state(where)
+    assert (last.values["inner"], last.next, last.config) == (["one", "two=A"], (), history[0].config)
+    assert (
+        list(graph.get_state_history(where, filter={"parents": {"": id_of(root.config)}}, limit=1))
+        == history[:1]
+    )
+
+
+def test_a_checkpoint_of_the_parent_shows_what_became_of_its_subgraph(way, log, ran, kind) -> None:
+    """GS-2: with the question that was asked in it, though it was answered."""
+    graph = parent_of(way, ran, log, nested_in(way, kind, asking(way, ran)))
+    way.invoke(graph, {})
+    config = graph.get_state(THREAD).config
+    way.invoke(graph, Command(resume="A"))
+    shown = graph.get_state(config, subgraphs=True)
+    assert [item.value for item in shown.interrupts] == ["two?"]
+    assert shown.tasks[0].result == {"trail": ["one", "two=A"]}
+    assert shown.tasks[0].state.values["inner"] == ["one", "two=A"]
+    assert shown.tasks[0].state.next == ()
+
+
+def test_a_subgraph_that_has_not_begun_is_empty(way, log, ran) -> None:
+    """GS-3: its task says where it will be."""
+    graph = parent_of(way, ran, log, asking(way, ran), interrupt_before=["sub"])
+    way.invoke(graph, {})
+    [task] = graph.get_state(THREAD).tasks
+    assert task.state == on("t", checkpoint_ns=f"sub:{task.id}")
+    assert graph.get_state(task.state).values == {}
+    assert graph.get_state(THREAD, subgraphs=True).tasks[0].state.values == {}
+    assert list(graph.get_state_history(task.state)) == []
+
+
+def test_every_level_names_those_above(way, log, ran) -> None:
+    """SG-5, K-6: three levels."""
+    graph = three_levels(way, ran, log, way.node(asks("bottom", "q")))
+    way.invoke(graph, {})
+    shown = graph.get_state(THREAD, subgraphs=True)
+    middle = shown.tasks[0].state
+    leaf = middle.tasks[0].state
+    parents = {"": id_of(shown.config), middle.config["configurable"]["checkpoint_ns"]: id_of(middle.config)}
+    assert leaf.metadata["parents"] == parents
+    scope = leaf.config["configurable"]["checkpoint_ns"]
+    assert leaf.config["configurable"]["checkpoint_map"] == {**parents, scope: id_of(leaf.config)}
+    assert [item.value for item in shown.interrupts] == ["q"]
+
+
+def test_a_persistent_subgraph_is_found_under_either_name(way, log, ran) -> None:
+    """§2.11: with the task's id in it, as its task shows it, and without, as its records are kept."""
+    counted = chain(inner_node(way, ran, "one"), state=Child).compile(checkpointer=True)
+    graph = parent_of(way, ran, log, counted)
+    for _ in range(2):
+        way.invoke(graph, {})
+    root = next(shown for shown in graph.get_state_history(THREAD) if shown.next == ("sub",))
+    where = root.tasks[0].state
+    assert where["configurable"]["checkpoint_ns"] == f"sub:{root.tasks[0].id}"
+    assert graph.get_state(where).values["inner"] == ["one", "one"]
+    assert past(graph, where) == past(graph, on("t", checkpoint_ns="sub"))
+    steps = [shown.metadata["step"] for shown in graph.get_state_history(where)]
+    assert steps == [4, 3, 2, 1, 0, -1]
+
+
+def test_what_is_not_there_is_empty(way, log, ran) -> None:
+    """TT-6, U-8: reading shows nothing; only an edit says that there is no such subgraph."""
+    graph = parent_of(way, ran, log, asking(way, ran))
+    way.invoke(graph, {})
+    for scope in ("zz:1", "sub:1", "zz", "sub:1|one:2"):
+        config = on("t", checkpoint_ns=scope)
+        assert graph.get_state(config) == ({}, (), config, None, None, None, (), ())
+        assert list(graph.get_state_history(config)) == []
+        with pytest.raises(ValueError, match=r"Subgraph .* not found"):
+            graph.update_state(config, {})
+
+
+def test_a_subgraph_that_is_over_can_be_edited(way, log, ran) -> None:
+    """U-8: a branch begins at its newest checkpoint, and its parent's step is open there again."""
+    graph = parent_of(way, ran, log, asking(way, ran))
+    way.invoke(graph, {})
+    where = graph.get_state(THREAD).tasks[0].state
+    way.invoke(graph, Command(resume="A"))
+    ran.names.clear()
+    config = graph.update_state(where, {"trail": ["edited"]})
+    assert graph.get_state(THREAD).next == ("sub",)
+    assert way.invoke(graph, None, config) == {"trail": ["before", "edited", "after"]}
+    assert ran.names == ["after"]
+
+
+def test_history_of_one_checkpoint(way, log) -> None:
+    """GS-7: a config that names a checkpoint lists that one, as in LangGraph."""
+    graph = drawn(way, *map(leaves, "abc"), edges=">a a>b b>c").compile(log)
+    way.invoke(graph, {})
+    history = list(graph.get_state_history(THREAD))
+    assert list(graph.get_state_history(history[2].config)) == [history[2]]
+    assert list(graph.get_state_history(THREAD, limit=0)) == []
+    assert list(graph.get_state_history(THREAD, before=THREAD)) == history
+    assert list(graph.get_state_history(THREAD, filter={"unknown": None})) == []
+
+
+def test_history_is_the_same_with_snapshots_in_between(way, log, monkeypatch) -> None:
+    """GS-7: it is read a stretch at a time, newest first; where the stretches meet nothing is doubled or lost."""
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 7)
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_GROWTH", 0)
+    graph = drawn(way, *map(leaves, "abc"), edges=">a a>b b>c").compile(log)
+    for number in range(4):
+        way.invoke(graph, {"x": number}, durability="sync")
+    snapshot = log.snapshot("t")
+    assert snapshot is not None
+    assert 0 < snapshot[0] < log.head("t").seq
+    history = list(graph.get_state_history(THREAD))
+    assert [shown.metadata["step"] for shown in history] == list(range(18, -2, -1))
+    assert [shown.parent_config for shown in history] == [*(shown.config for shown in history[1:]), None]
+    assert [task.result for shown in history for task in shown.tasks if task.name == "b"] == [
+        {"trail": ["b"]}
+    ] * 4
+    assert all(graph.get_state(shown.config) == shown for shown in history)
+
+
+def test_the_newest_checkpoints_are_read_without_the_old_ones(way, log, monkeypatch) -> None:
+    """GS-7: what lies before the newest snapshot is not decoded for them."""
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 100)
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_GROWTH", 0)
+    graph = drawn(way, leaves("a"), edges=">a").compile(log)
+    for _ in range(40):
+        way.invoke(graph, {}, durability="sync")
+    read = []
+    inner = log.read
+    monkeypatch.setattr(
+        log, "read", lambda *args, **options: (read.append(each) or each for each in inner(*args, **options))
+    )
+    assert len(list(graph.get_state_history(THREAD, limit=3))) == 3
+    assert 0 < len(read) < 110
