@@ -16,7 +16,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -102,9 +102,14 @@ class Source:
         """Whether the file is shipped."""
         return self.layer in {"", *LAYERS}
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the tree."""
+        return list(ast.walk(self.tree))
+
     def functions(self) -> Iterator[Function]:
         """Yield each function and method, nested ones too."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, Function):
                 yield node
 
@@ -116,6 +121,7 @@ class Source:
 Rule = Callable[[Source], Iterator[str]]
 
 
+@cache
 def repository() -> list[Source]:
     """Return every Python file of ours; what tools make (.venv, build) lies outside these folders."""
     paths = [*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
@@ -169,7 +175,7 @@ def claims(source: Source) -> Iterator[str]:
 def imports(source: Source) -> Iterator[tuple[ast.stmt, str]]:
     """Yield each import as (statement, dotted name); relative ones of the package begin with ``walgraph``."""
     folder = ["walgraph", *source.path.split("/")[:-1]]
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -190,7 +196,7 @@ def import_direction(source: Source) -> Iterator[str]:
 
 def import_style(source: Source) -> Iterator[str]:
     """Inside the package imports are relative, outside they are absolute: so nothing is ever loaded twice."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         relative = isinstance(node, ast.ImportFrom) and node.level > 0
         named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         named += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
@@ -205,7 +211,7 @@ def banned_names(source: Source) -> Iterator[str]:
     """What would break a promise is named together with its replacement."""
     known: dict[str, str] = {}
     seen: list[tuple[ast.AST, str]] = []
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             known |= {
                 (a.asname or a.name).partition(".")[0]: a.name if a.asname else a.name.partition(".")[0]
@@ -217,7 +223,7 @@ def banned_names(source: Source) -> Iterator[str]:
             seen += [(node, f"{node.module}.{alias.name}") for alias in node.names]
     seen += [
         (node, dotted(node, known))
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Name | ast.Attribute)
     ]
     for node, name in seen:
