@@ -49,6 +49,7 @@ from .engine.control import (
 from .engine.errors import (
     AnswerError,
     EmptyInputError,
+    GraphBubbleUp,
     GraphDrained,
     GraphInterrupt,
     GraphRecursionError,
@@ -60,6 +61,7 @@ from .engine.errors import (
     OutsideOfRun,
     ParentCommand,
     StepTimeout,
+    UnknownInterruptError,
 )
 from .engine.functional import entrypoint, task
 from .engine.graph import CompiledGraph
@@ -67,6 +69,7 @@ from .engine.interrupt import interrupt
 from .engine.managed import IsLastStep, RemainingSteps
 from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
 from .engine.policy import CachePolicy, TimeoutPolicy
+from .engine.response import is_invalid_resume
 from .engine.retry import RetryPolicy
 from .replay.channel import (
     MISSING,
@@ -199,6 +202,7 @@ __all__ = [
     "EphemeralValue",
     "ExecutionInfo",
     "FormatTooNew",
+    "GraphBubbleUp",
     "GraphChanged",
     "GraphDrained",
     "GraphInterrupt",
@@ -259,6 +263,7 @@ __all__ = [
     "ThreadNotFound",
     "TimeoutPolicy",
     "Topic",
+    "UnknownInterruptError",
     "UnknownType",
     "UntrackedValue",
     "UpdatesStreamPart",
@@ -272,6 +277,7 @@ __all__ = [
     "get_stream_writer",
     "idempotency_key",
     "interrupt",
+    "is_invalid_resume",
     "open_log",
     "register_type",
     "task",

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from ..replay.identity import namespace_id
 from ..wal.codec import register_type
 from .policy import Timeout, TimeoutPolicy
 
@@ -123,6 +124,22 @@ class Interrupt:
     value: Any
     id: str = "placeholder-id"
     response_schema: Any = field(default=None, kw_only=True)
+
+    @classmethod
+    def from_ns(cls, value: Any, ns: str, *, response_schema: Any = None) -> Interrupt:
+        """Return a question whose id is made of a namespace.
+
+        Args:
+            value: What is asked.
+            ns: The namespace of the task that asks.
+            response_schema: A JSON schema of the answer.
+        """
+        return cls(value, namespace_id(ns), response_schema=response_schema)
+
+    @property
+    def interrupt_id(self) -> str:
+        """The id, under the name that it once had in LangGraph."""
+        return self.id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ __all__ = [
     "CheckpointNotFound",
     "EmptyChannelError",
     "EmptyInputError",
+    "GraphBubbleUp",
     "GraphChanged",
     "GraphDrained",
     "GraphInterrupt",
@@ -58,6 +59,7 @@ __all__ = [
     "ParentCommand",
     "Parked",
     "StepTimeout",
+    "UnknownInterruptError",
 ]
 
 
@@ -86,9 +88,40 @@ class GraphRecursionError(WalgraphError, RecursionError):
 
 
 class AnswerError(WalgraphError, RuntimeError):
-    """``Command(resume=...)`` does not fit the questions that are open."""
+    """``Command(resume=...)`` does not fit the questions that are open; nothing was recorded.
+
+    Args:
+        message: What happened and where.
+        hint: What to do next.
+        reason: ``"not_pending"`` if what is answered is not open, ``"empty_map"`` if the answers are an empty dict,
+            ``"ambiguous"`` if one answer was given and several questions are open.
+        interrupt_ids: The ids that were given and are not open.
+        pending_ids: The ids of the questions that are open.
+        details: The facts of the message as data.
+    """
 
     code = "WAL-E206"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        reason: Literal["not_pending", "empty_map", "ambiguous"] = "not_pending",
+        interrupt_ids: Sequence[str] = (),
+        pending_ids: Sequence[str] = (),
+        **details: Any,
+    ) -> None:
+        super().__init__(
+            message, hint=hint, reason=reason, interrupt_ids=interrupt_ids, pending_ids=pending_ids, **details
+        )
+        self.reason = reason
+        self.interrupt_ids = tuple(interrupt_ids)
+        self.pending_ids = tuple(pending_ids)
+
+
+UnknownInterruptError = AnswerError
+"""LangGraph's name of it."""
 
 
 class NoLog(WalgraphError, ValueError):
@@ -156,6 +189,10 @@ class StepTimeout(WalgraphError, TimeoutError):
 
 class Parked(BaseException):
     """Base of what stops a task or a run without being an error."""
+
+
+GraphBubbleUp = Parked
+"""LangGraph's name of it."""
 
 
 class GraphInterrupt(Parked):

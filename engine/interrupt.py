@@ -15,6 +15,7 @@ from ..wal.record import Question
 from .context import here
 from .control import Interrupt
 from .errors import GraphInterrupt
+from .response import checked_answer, refuse, shown_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,13 +29,18 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
 
     Args:
         value: What to show to whoever answers.
-        response_schema: A JSON schema of the answer, shown along.
+        response_schema: What the answer must look like. A dict is taken for a JSON schema and only shown along; a
+            pydantic model, a dataclass, a TypedDict or another type is shown as JSON schema, and the answer is
+            checked against it.
 
     Returns:
-        What ``Command(resume=...)`` carried for this question; None is an answer like any other.
+        What ``Command(resume=...)`` carried for this question, as ``response_schema`` says; None is an answer like any
+        other.
 
     Raises:
         GraphInterrupt: There is no answer yet. Do not catch it.
+        pydantic.ValidationError: The answer does not fit; the question stays open (``is_invalid_resume``).
+        NotAvailable: ``response_schema`` is a type, and pydantic is not installed.
         OutsideOfRun: No task is running.
     """
     context = here("interrupt")
@@ -43,10 +49,15 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
     # A question keeps the id it was asked under, even in a copy of the thread, where the task has another id.
     known = [question.id for question in context.known if question.position == position]
     key = known[0] if known else question_id(context.id, position)
+    schema = shown_schema(response_schema)
     if key in context.answers:
-        return context.answers[key]
-    context.asked = (*context.asked, Question(key, position, value, response_schema))
-    raise GraphInterrupt((Interrupt(value, key, response_schema=response_schema),))
+        try:
+            return checked_answer(response_schema, context.answers[key])
+        except Exception as error:
+            refuse(error, context.id, Question(key, position, value, schema))
+            raise
+    context.asked = (*context.asked, Question(key, position, value, schema))
+    raise GraphInterrupt((Interrupt(value, key, response_schema=schema),))
 
 
 def shown(questions: Iterable[Question]) -> tuple[Interrupt, ...]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.channel import MISSING
 from ..replay.draft import Draft
+from ..replay.live import live_values
 from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
 from ..replay.questions import open_questions
 from ..wal.codec import Encoder
@@ -43,9 +44,11 @@ from .effect import Append, Perform, Publish
 from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand, StepTimeout
 from .interrupt import shown
 from .job import Job
+from .response import is_invalid_resume
 from .run import Breakpoints
 from .show import closed, ended, starts, stopped
-from .task import PARENT_WRITE, failure_of, perform
+from .steering import command_given
+from .task import failure_of, perform
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -201,7 +204,7 @@ class Loop:
     def _commit(self) -> End | None:
         """Close the step, if its outcomes can be folded together."""
         run, graph = self.run, self.draft.graph
-        steering = self._command_for_parent(graph) if run.scope else None
+        steering = command_given(graph, run.above) if run.scope else None
         if steering is not None:
             return End("parent", steering)
         try:
@@ -228,15 +231,6 @@ class Loop:
             return self._park()
         return None
 
-    def _command_for_parent(self, graph: GraphState) -> ParentCommand | None:
-        """Return the command for the graph above that one of the step's tasks gave."""
-        for path in graph.paths():
-            outcome = graph.outcomes.get(path)
-            if outcome is not None and outcome.writes and outcome.writes[0][0] == PARENT_WRITE:
-                command = outcome.writes[0][1]
-                return ParentCommand(command, self.run.above if command.graph == command.PARENT else None)
-        return None
-
     def _folded_untracked(self, graph: GraphState) -> dict[str, Any]:
         """Return the values that are never recorded after the step's writes, taken in the order of paths."""
         channels = self.run.program.blueprint.channels
@@ -249,10 +243,11 @@ class Loop:
             values[key] = channels[key].fold(values.get(key, MISSING), group)
         return values
 
-    def output(self) -> Any:
-        """Return what the caller is given of the present values."""
+    def output(self, *, live: bool = False) -> Any:
+        """Return what the caller is given of the present values; ``live`` with what finished in the open step."""
         run = self.run
-        values = self.draft.graph.values
+        graph = self.draft.graph
+        values = live_values(run.program.blueprint, graph) if live else graph.values
         if run.program.is_entrypoint:
             return values.get("__end__")
         read = run.shown.read({**values, **run.untracked} if run.untracked else values, run)
@@ -263,7 +258,9 @@ class Loop:
         # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
         asked = shown(item.question for item in open_questions(self.draft.state(), self.run.scope))
         self.events.extend(stopped(self.run, asked, self.output))
-        return End("interrupted", None, asked)
+        # An answer that did not fit is told to whoever gave it; what it was to answer stays open.
+        refused = (error for error in self.errors.values() if is_invalid_resume(error))
+        return End("interrupted", next(refused, None), asked)
 
     def _park(self) -> End:
         """Stop at a static breakpoint."""

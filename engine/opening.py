@@ -185,17 +185,20 @@ def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Origin
 def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str]) -> Sequence[TaskAnswered]:
     """Bind answers to open questions; ``renamed`` has the new ids of questions that a fork took along."""
     asked = open_questions(state)
+    by_id: dict[str, Asked] = {item.question.id: item for item in asked}
+    pending = tuple(by_id)
+    listed = ", ".join(pending) or "none"
+    if given == {} and isinstance(given, dict) and len(by_id) > 1:
+        message = f"The resume map names no interrupt; open in thread {run.thread!r}: {listed}"
+        hint = "Command(resume={id: answer}) answers the question of that id."
+        raise AnswerError(message, hint=hint, reason="empty_map", pending_ids=pending)
     if _named(given) is not None:
-        by_id: dict[str, Asked] = {item.question.id: item for item in asked}
         given = {renamed.get(key, key): answer for key, answer in given.items()}
-        if unknown := sorted(set(given) - set(by_id)):
-            message = (
-                f"thread {run.thread!r}: no open question has the id {', '.join(unknown)}; it is unknown or was "
-                f"answered before. Open: {', '.join(by_id) or 'none'}"
-            )
-            raise AnswerError(
-                message, hint="get_state(config).interrupts lists the open questions.", unknown=unknown
-            )
+        if unknown := sorted(given.keys() - by_id.keys()):
+            where = f"open in thread {run.thread!r}: {listed}"
+            message = f"Unknown or already-consumed interrupt: {', '.join(unknown)}; {where}"
+            hint = "get_state(config).interrupts lists the open questions."
+            raise AnswerError(message, hint=hint, interrupt_ids=unknown, pending_ids=pending)
         return [record for key, answer in given.items() for record in answering(state, by_id[key], answer)]
     if not asked:
         root = state.root()
@@ -208,12 +211,12 @@ def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str
         raise AnswerError(
             message, hint="invoke(None, config) resumes a run that is unfinished for another reason."
         )
-    if len({item.question.id for item in asked}) > 1:
+    if len(by_id) > 1:
         message = (
             "When there are multiple pending interrupts, you must specify the interrupt id when resuming."
         )
-        ids = ", ".join(item.question.id for item in asked)
-        raise AnswerError(message, hint=f"Command(resume={{id: answer}}); open are {ids}.", thread=run.thread)
+        hint = f"Command(resume={{id: answer}}); open are {listed}."
+        raise AnswerError(message, hint=hint, reason="ambiguous", pending_ids=pending, thread=run.thread)
     return answering(state, asked[0], given)
 
 

@@ -3,7 +3,8 @@
     returned                      writes                              targets
     None, a dict, an instance     its keys that are channels          the node's edges
     Command(update, goto)         the update's                        goto, then the node's edges (G-2)
-    a list of those               each in order                       each in order
+    a list with commands in it    each in order                       each in order
+    a Send                        –                                   itself, then the node's edges
     a router's answer             –                                   what it stands for
 
 Here, before the append, everything is settled that a fold must not invent: ids of messages, the names behind
@@ -58,13 +59,16 @@ def writes_of(program: Program, name: str, value: Any) -> tuple[list[Write], lis
     targets: list[Target] = []
     for item in _items(value):
         if isinstance(item, Command):
-            if item.graph is not None and not program.is_called(item.graph):
+            if item.graph not in {None, name} and not program.is_called(item.graph):
                 raise ParentCommand(item)
             if item.update is not None:
-                writes.extend(_updates(program, name, item.update))
+                pairs = _pairs(program, item.update)
+                writes.extend(_updates(program, name, item.update) if pairs is None else pairs)
             targets.extend(
                 target_of(program, goto, f"Command(goto=...) of node {name!r}") for goto in _goto(item)
             )
+        elif isinstance(item, Send):
+            targets.append(target_of(program, item, f"a Send of node {name!r}"))
         elif item is not None:
             writes.extend(_updates(program, name, item))
     return prepared(program, writes), [target for target in targets if target != END]
@@ -171,15 +175,20 @@ def _updates(program: Program, name: str, update: Any) -> list[Write]:
         return [("__root__", update)]
     if isinstance(update, dict):
         return [(key, value) for key, value in update.items() if key in channels]
-    if isinstance(update, list | tuple) and all(_is_pair(item) for item in update) and update:
-        return [(key, value) for key, value in update if key in channels]
     if (pairs := program.writes_of_instance(update)) is not None:
         return [(key, value) for key, value in pairs if key in channels]
-    message = f"Expected dict, got {update!r}"
+    message = f"Expected dict, got {update}"
     raise InvalidUpdateError(
         message,
         hint=f"Let node {name!r} return a dict of the state's keys, None, a Command, or a schema instance.",
     )
+
+
+def _pairs(program: Program, update: Any) -> list[Write] | None:
+    """Return the update of a command that is given as pairs, of which several may have the same key; else None."""
+    if program.root or not isinstance(update, list | tuple) or not all(_is_pair(item) for item in update):
+        return None
+    return [(key, value) for key, value in update if key in program.writable]
 
 
 def _is_pair(item: Any) -> bool:

@@ -8,7 +8,8 @@
 
 Invariants:
 1. Nothing here waits, draws a random number or reads a clock: randomness comes in as an argument.
-2. What is no ``Exception`` is never retried: interrupts, a command to the parent, cancellation, Ctrl-C.
+2. What is no ``Exception`` is never retried: interrupts, a command to the parent, cancellation, Ctrl-C. Nor is an
+   answer that does not fit its question.
 3. No policy, no retry.
 
 This module must not know tasks or runs.
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 from ..replay.errors import ReplayProblem
 from ..wal.errors import LogError, ThreadProblem, ValueProblem
 from .errors import InvalidGraph
+from .response import refused_question
 
 _HOPELESS = (
     ValueError,
@@ -91,7 +93,7 @@ def policy_for(policies: Iterable[RetryPolicy] | RetryPolicy, error: BaseExcepti
     Raises:
         InvalidRetryPolicy: A policy's ``retry_on`` is of no use.
     """
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or refused_question(error) is not None:
         return None
     # A policy is itself a tuple, so a single one must not be taken for several.
     candidates = (policies,) if isinstance(policies, RetryPolicy) else policies

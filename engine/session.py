@@ -34,7 +34,7 @@ from . import show
 from .config import merged
 from .context import RunControl, current, watching
 from .control import Command
-from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId, ParentCommand
+from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId
 from .loop import End, Loop
 from .nested import blueprint_at, lasting
 from .opening import check_graph, nested_opening, not_found, opening
@@ -43,8 +43,8 @@ from .reading import addressed
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
 from .settings import Compiled, checked_breakpoints, checked_durability
+from .steering import command_given
 from .stream import Printer, Sink
-from .task import PARENT_WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -297,13 +297,8 @@ class Session:
         if records is not None:
             return self._loop(run, records)
         graph = run.graph
-        if graph.ended == "parent":
-            for path in graph.paths():
-                outcome = graph.outcomes.get(path)
-                if outcome is not None and outcome.writes and outcome.writes[0][0] == PARENT_WRITE:
-                    command = outcome.writes[0][1]
-                    above = parent.run.scope if command.graph == command.PARENT else None
-                    raise ParentCommand(command, above)
+        if graph.ended == "parent" and (steering := command_given(graph, run.above)) is not None:
+            raise steering
         return None
 
     def _make_run(self, recorder: Recorder, thread: str, scope: str) -> Run:
@@ -384,7 +379,7 @@ class Session:
                 questions = (Question(i.id, 0, i.value, i.response_schema) for i in end.interrupts)
                 self.parent.asked = (*self.parent.asked, *questions)
             raise GraphInterrupt(end.interrupts)
-        output = Loop(self.run).output()
+        output = Loop(self.run).output(live=end.how == "interrupted")
         is_asking = bool(end.interrupts)
         if is_asking and self.graph.program.is_entrypoint:
             # An entrypoint has no output before it returns; what it returned last time would be misleading.

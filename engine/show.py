@@ -31,8 +31,8 @@ from .context import TaskContext
 from .errors import GraphInterrupt
 from .job import input_of
 from .metadata import noted, tags_of, triggers_of
+from .steering import PARENT_WRITE
 from .stream import Event
-from .task import PARENT_WRITE
 from .view import snapshot
 
 if TYPE_CHECKING:

@@ -38,7 +38,9 @@ from .effect import Done, Overrun
 from .errors import GraphInterrupt, ParentCommand
 from .node import not_stoppable
 from .outcome import split_untracked, targets_of, writes_of
+from .response import refused_question
 from .retry import delay, policy_for
+from .steering import is_meant, keep_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -52,8 +54,6 @@ if TYPE_CHECKING:
     from .retry import RetryPolicy
     from .run import Run
 
-PARENT_WRITE = "__parent__"
-"""The write under which a command for the graph above is kept with the outcome of the task that gave it."""
 TRACEBACK_FRAMES = 16
 """How many of the innermost frames a recorded failure keeps."""
 
@@ -130,7 +130,7 @@ def _returned(
             check_untouched(job, before)
         return writes_of(job.run.program, job.node.name, value)
     except ParentCommand as steering:
-        return _steered(job, steering)
+        return keep_command(job, steering)
     except BaseException as error:
         return ended_by(error, job.run, job.context, job.outcome)
 
@@ -139,8 +139,8 @@ def _raised(job: Job, error: BaseException) -> tuple[list[Write], list[Target]] 
     """Return how a task ends whose body raised; a command from a subgraph is as good as a return."""
     if not isinstance(error, ParentCommand):
         return ended_by(error, job.run, job.context, job.outcome)
-    if not _for_us(job, error):
-        return _steered(job, error)
+    if not is_meant(job, error):
+        return keep_command(job, error)
     # A subgraph's node steers this graph: it is as if the subgraph had returned the command (G-3).
     return _returned(job, Command(update=error.command.update, goto=error.command.goto), None)
 
@@ -214,6 +214,12 @@ def ended_by(
         known = {question.id for question in outcome.questions} if outcome is not None else set()
         questions = tuple(question for question in context.asked if question.id not in known)
         return Done(path, (TaskInterrupted(run.scope, path, questions),), error)
+    if (refused := refused_question(error)) is not None:
+        # The answer was at fault and not the task: it asks again, or waits for what asks in it.
+        task, question = refused
+        held = outcome is not None and any(question.id == known.id for known in outcome.questions)
+        asked = (question,) if task == context.id or held else ()
+        return Done(path, (TaskInterrupted(run.scope, path, asked),), error)
     if isinstance(error, Exception):
         add_notes(run, context, error, has_returned=has_returned)
         return Done(path, (TaskFailed(run.scope, path, failure_of(error), context.attempt),), error)
@@ -288,24 +294,6 @@ def _route_again(job: Job, outcome: Outcome) -> Generator[Wish, Any, Done]:
         return ended_by(error, job.run, context, outcome, has_returned=True)
     goto = (*kept, *job.node.targets, *chosen)
     return Done(job.path, (TaskRouted(job.run.scope, job.path, goto),))
-
-
-def _for_us(job: Job, steering: ParentCommand) -> bool:
-    """Return whether a command that came up from below is meant for this task's graph."""
-    if steering.target is not None:
-        return steering.target == job.run.scope
-    return steering.command.graph != Command.PARENT and job.run.program.is_called(steering.command.graph)
-
-
-def _steered(job: Job, steering: ParentCommand) -> Done:
-    """Keep a command for the graph above as this task's outcome, so that it is given again and not made again."""
-    if steering.target is None and steering.command.graph == Command.PARENT:
-        steering.target = job.run.above if job.run.scope else None
-    if not job.run.scope:
-        # There is no graph above; the command goes to the caller, and nothing is recorded of its task.
-        return Done(job.path, (), steering)
-    record = TaskFinished(job.run.scope, job.path, ((PARENT_WRITE, steering.command),), ())
-    return Done(job.path, (record,), steering)
 
 
 def add_notes(

@@ -10,11 +10,9 @@ Invariants:
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..replay.fold import apply_writes
 from ..replay.identity import (
     LEVEL_SEPARATOR,
     TASK_SEPARATOR,
@@ -23,6 +21,7 @@ from ..replay.identity import (
     lives_one_step,
     task_id,
 )
+from ..replay.live import live_values
 from ..replay.plan import unfinished
 from ..replay.questions import open_questions
 from ..replay.scopes import above, base_of, runs_in
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from ..replay.history import Checkpoint
     from ..replay.state import GraphState, Outcome, ThreadState
-    from ..wal.record import Path, Question, Write
+    from ..wal.record import Path, Question
     from .control import Interrupt
     from .program import Program
 
@@ -104,19 +103,7 @@ def snapshot(program: Program, thread: str, scope: str, found: Checkpoint, *, li
 
 
 def _values(program: Program, graph: GraphState, *, live: bool) -> Any:
-    values = graph.values
-    if live:
-        written: dict[str, list[tuple[str, Write]]] = {}
-        for path in sorted(graph.paths(), key=lambda p: (isinstance(p[0], int), p[0])):
-            outcome = graph.outcomes.get(path)
-            if outcome is not None and outcome.status == FINISHED:
-                for write in outcome.writes:
-                    if write[0][:2] != "__" or program.root:
-                        written.setdefault(write[0], []).append((graph.node_of(path), write))
-        for writes in written.values():
-            # If the step cannot be closed over these writes, the channel is shown as it was before.
-            with suppress(Exception):
-                values = apply_writes(program.blueprint, values, writes, bump=False)
+    values = live_values(program.blueprint, graph) if live else graph.values
     if program.is_entrypoint:
         return values.get("__end__")
     read = program.reader.values(values)

@@ -67,7 +67,7 @@ from .state import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ..wal.record import Path, Target, Write
+    from ..wal.record import Path, Question, Target, Write
     from .blueprint import Blueprint
     from .state import JoinKey, SendKept
 
@@ -177,8 +177,7 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             return _with(graph, path, before._replace(status=FAILED, failure=failure, attempts=attempts))
         case TaskInterrupted(_, path, questions, call):
             before = graph.outcomes.get(path) or NOTHING
-            asked = before._replace(status=WAITING, questions=before.questions + questions, call=call)
-            return _with(graph, path, asked)
+            return _with(graph, path, _asked(before, questions)._replace(call=call))
         case TaskAnswered(_, path, answers):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, before._replace(status=DUE, answers=before.answers + answers))
@@ -299,6 +298,16 @@ def _name_authors(error: InvalidUpdateError, writes: Sequence[tuple[str, Write]]
     channel = error.details.get("channel")
     authors = [node for node, (written, _) in writes if written == channel]
     error.add_note(f"written by: {', '.join(authors)}")
+
+
+def _asked(before: Outcome, questions: tuple[Question, ...]) -> Outcome:
+    """Return the outcome of a task that waits; what is asked again has lost its answer, which was refused."""
+    if not questions:
+        return before._replace(status=WAITING)
+    again = {question.id for question in questions}
+    known = tuple(question for question in before.questions if question.id not in again)
+    answers = tuple(answer for answer in before.answers if answer[0] not in again)
+    return before._replace(status=WAITING, questions=known + questions, answers=answers)
 
 
 def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskFinished) -> GraphState:

@@ -61,6 +61,11 @@ def question_id(task: str, index: int) -> str:
     return xxhash.xxh3_128_hexdigest(f"{task}|{index}".encode())
 
 
+def namespace_id(scope: str) -> str:
+    """Return 32 hex digits that stand for a namespace."""
+    return xxhash.xxh3_128_hexdigest(scope.encode("utf-8", "surrogatepass"))
+
+
 def child_scope(scope: str, segment: str) -> str:
     """Return the namespace one level below ``scope``."""
     return f"{scope}{LEVEL_SEPARATOR}{segment}" if scope else segment

@@ -90,9 +90,11 @@ def error_table() -> str:
 
 def own_errors(module: ModuleType) -> Iterator[type[walgraph.WalgraphError]]:
     """Yield a module's own error classes that have a code of their own."""
-    for cls in vars(module).values():
+    for name, cls in vars(module).items():
         is_error = isinstance(cls, type) and issubclass(cls, walgraph.WalgraphError) and "code" in vars(cls)
-        if is_error and cls is not walgraph.WalgraphError and cls.__module__ == module.__name__:
+        # Another name of an error is no other error.
+        is_own = is_error and cls.__module__ == module.__name__ and cls.__name__ == name
+        if is_own and cls is not walgraph.WalgraphError:
             yield cls
 
 

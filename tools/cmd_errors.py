@@ -79,9 +79,9 @@ def catalogue() -> list[Entry]:
     found = [
         Entry(kind.code, kind, _who_acts(kind))
         for module in MODULES
-        for kind in vars(module).values()
+        for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, WalgraphError) and kind.__module__ == module.__name__
-        if "code" in vars(kind) and kind is not WalgraphError
+        if "code" in vars(kind) and kind is not WalgraphError and kind.__name__ == name
     ]
     return sorted(found, key=lambda entry: (entry.code, entry.kind.__name__))
 

@@ -154,7 +154,7 @@ class TaskFailed(NamedTuple):
 
 
 class TaskInterrupted(NamedTuple):
-    """A task asked and cannot go on without answers."""
+    """A task asked and cannot go on without answers; what it asked before has lost its answer, which did not fit."""
 
     scope: str
     path: Path

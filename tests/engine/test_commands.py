@@ -82,13 +82,38 @@ def test_a_command_updates_with_an_instance(way, log) -> None:
     assert way.invoke(graph, {}) == {"trail": ["a"], "x": 3}
 
 
-@pytest.mark.parametrize("returned", [5, [1, 2], "text", [{"x": 1}]])
+@pytest.mark.parametrize(
+    "returned", [5, [1, 2], "text", [], [{"x": 1}], [("x", 1)], [Send("a", {})], Command(update=[1, 2])]
+)
 def test_what_is_no_update_is_refused(way, maybe_log, returned) -> None:
     """§3.3: Expected dict."""
     graph = drawn(way, lambda_named("a", returned), edges=">a").compile(maybe_log)
     with pytest.raises(InvalidUpdateError) as caught:
         way.invoke(graph, {})
-    assert caught.value.message == f"Expected dict, got {returned!r}"
+    given = returned.update if isinstance(returned, Command) else returned
+    assert caught.value.message == f"Expected dict, got {given}"
+
+
+def test_a_node_may_return_a_send(way, maybe_log) -> None:
+    """G-1: it goes there, and the node's edges fire too."""
+    graph = drawn(way, lambda_named("a", Send("b", {})), leaves("b"), leaves("c"), edges=">a a>c")
+    assert way.invoke(graph.compile(maybe_log), {}) == {"trail": ["c", "b"]}
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        Command(update=(("trail", ["1"]), ("trail", ["2"]))),
+        (Command(update={"trail": ["1"]}), {"trail": ["2"]}),
+        [Command(update={"trail": ["1"]}), None, Command(), Command(update=[("trail", ["2"])])],
+        [Command(update={"trail": ["1"]}), Command(update=[]), {"trail": ["2"], "unknown": 0}],
+    ],
+    ids=repr,
+)
+def test_commands_come_in_many_forms(way, maybe_log, returned) -> None:
+    """G-1: pairs in tuples, tuples of commands, None and empty commands among them."""
+    graph = drawn(way, lambda_named("a", returned), edges=">a").compile(maybe_log)
+    assert way.invoke(graph, {}) == {"trail": ["1", "2"]}
 
 
 def test_unknown_keys_of_an_update_are_left_out(way) -> None:

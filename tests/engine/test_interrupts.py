@@ -9,12 +9,15 @@ from walgraph import (
     START,
     AnswerError,
     Command,
+    GraphBubbleUp,
+    GraphInterrupt,
     Interrupt,
     Log,
     MemoryLog,
     OutsideOfRun,
     Send,
     StateGraph,
+    UnknownInterruptError,
     interrupt,
 )
 
@@ -135,7 +138,7 @@ def test_an_unknown_id_is_refused(way, log) -> None:
     graph = drawn(way, asks("p", "P?"), edges=">p").compile(log)
     way.invoke(graph, {})
     before = log.head("t").seq
-    with pytest.raises(AnswerError, match=f"no open question has the id {UNKNOWN}"):
+    with pytest.raises(AnswerError, match=f"Unknown or already-consumed interrupt: {UNKNOWN}"):
         way.invoke(graph, Command(resume={UNKNOWN: 1}))
     assert log.head("t").seq == before
 
@@ -145,7 +148,7 @@ def test_an_answer_is_used_once(way, log) -> None:
     graph = drawn(way, asks("p", "one", "two"), edges=">p").compile(log)
     first = way.invoke(graph, {})["__interrupt__"][0].id
     way.invoke(graph, Command(resume={first: 1}))
-    with pytest.raises(AnswerError, match="was answered before"):
+    with pytest.raises(AnswerError, match="Unknown or already-consumed interrupt"):
         way.invoke(graph, Command(resume={first: "again"}))
 
 
@@ -307,5 +310,64 @@ def test_threads_do_not_share_questions(way) -> None:
     graph = drawn(way, asks("ask", "q"), edges=">ask").compile(MemoryLog(strict=True))
     first, second = (way.invoke(graph, {}, on(name))["__interrupt__"][0].id for name in "ab")
     assert first != second
-    with pytest.raises(AnswerError, match="no open question has the id"):
+    with pytest.raises(AnswerError, match="Unknown or already-consumed interrupt"):
         way.invoke(graph, Command(resume={first: 1}), on("b"))
+
+
+def test_a_refused_answer_says_why_as_data(way, log) -> None:
+    """I-14: what strict resumes of LangGraph say, under its name too; nothing is recorded."""
+    graph = drawn(way, asks("p", "P?"), asks("q", "Q?"), edges=">p,q").compile(log)
+    way.invoke(graph, {})
+    pending, before = tuple(open_ids(graph).values()), log.head("t").seq
+    for given, reason, ids, said in (
+        ({}, "empty_map", (), "The resume map names no interrupt"),
+        ({UNKNOWN: 1, pending[0]: 2}, "not_pending", (UNKNOWN,), f"interrupt: {UNKNOWN}"),
+        ("v", "ambiguous", (), "When there are multiple pending interrupts"),
+    ):
+        with pytest.raises(UnknownInterruptError, match=said) as caught:
+            way.invoke(graph, Command(resume=given))
+        refused = caught.value
+        assert (refused.reason, refused.interrupt_ids, refused.pending_ids) == (reason, ids, pending)
+    assert log.head("t").seq == before
+
+
+def test_what_finished_beside_a_question_is_in_the_result(way, log) -> None:
+    """I-18: the output is what ``get_state`` shows, so it has the writes of the step's finished tasks."""
+    graph = drawn(way, asks("ask", "q"), leaves("a", x=1), edges=">a,ask").compile(log)
+    for given in ({"trail": ["in"]}, None):
+        found = way.invoke(graph, given)
+        assert {key: found[key] for key in ("trail", "x")} == {"trail": ["in", "a"], "x": 1}
+        assert found["__interrupt__"] == list(graph.get_state(THREAD).interrupts)
+    assert way.invoke(graph, Command(resume="A")) == {"trail": ["in", "a", "A"], "x": 1}
+
+
+@pytest.mark.parametrize("checkpointer", [None, False])
+def test_what_parks_a_run_passes_by_handlers_of_exceptions(way, log, checkpointer) -> None:
+    """I-11: in a node, in a task, around a subgraph; what parks is LangGraph's GraphBubbleUp."""
+    assert issubclass(GraphInterrupt, GraphBubbleUp)
+    assert not issubclass(GraphBubbleUp, Exception)
+
+    def ask(state):
+        try:
+            return {"trail": [interrupt("q")]}
+        except Exception as error:
+            return {"trail": [repr(error)]}
+
+    inner = drawn(way, ask, edges=">ask").compile(checkpointer)
+
+    def call(state):
+        try:
+            return {"trail": inner.invoke({})["trail"]}
+        except Exception as error:
+            return {"trail": [repr(error)]}
+
+    async def acall(state):
+        try:
+            return {"trail": (await inner.ainvoke({}))["trail"]}
+        except Exception as error:
+            return {"trail": [repr(error)]}
+
+    builder = StateGraph(Trail).add_node("call", acall if way.is_async else call).add_edge(START, "call")
+    graph = builder.compile(log)
+    way.invoke(graph, {})
+    assert way.invoke(graph, Command(resume="A")) == {"trail": ["A"]}
