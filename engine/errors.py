@@ -10,7 +10,8 @@
     ├── OutsideOfRun            WAL-E208  you: called where no run is                  (a RuntimeError)
     ├── NotAvailable            WAL-E220  you: this needs something that is not here   (an ImportError)
     ├── NodeTimeoutError        WAL-E230  it: an attempt took longer than it may
-    └── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
+    ├── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
+    └── InvalidNamespaceError   WAL-E240  you: a store cannot have such a namespace    (a ValueError)
     Parked (BaseException): not errors; they travel through user code and stop a task or a run
     ├── GraphInterrupt          a task asks
     ├── ParentCommand           a task steers the graph above
@@ -49,6 +50,7 @@ __all__ = [
     "GraphInterrupt",
     "GraphRecursionError",
     "InvalidGraph",
+    "InvalidNamespaceError",
     "InvalidUpdateError",
     "MissingThreadId",
     "NoLog",
@@ -185,6 +187,12 @@ class StepTimeout(WalgraphError, TimeoutError):
     """A superstep took longer than the graph's ``step_timeout``; what had finished is recorded."""
 
     code = "WAL-E231"
+
+
+class InvalidNamespaceError(WalgraphError, ValueError):
+    """A namespace of a store is empty, reserved, or has a label that is none; nothing was read or put."""
+
+    code = "WAL-E240"
 
 
 class Parked(BaseException):

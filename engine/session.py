@@ -305,7 +305,8 @@ class Session:
         run = Run(self.graph.program, recorder, thread, scope, self.config)
         run.run_id = str(self.config.get("run_id") or uuid.uuid4())
         run.context = self.context
-        run.store = self.graph.settings.store or (self.parent.run.store if self.parent is not None else None)
+        above = self.parent.run.store if self.parent is not None else None
+        run.store = above if above is not None else self.graph.settings.store
         run.control = self.control
         run.watch = self._watch
         run.step_timeout = self.graph.settings.step_timeout

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from helpers import Way
+
+from walgraph import BaseStore, InMemoryStore, Log, LogStore, MemoryLog, SearchItem
 
 
 class Called:
@@ -37,3 +40,30 @@ class Called:
             return asyncio.run(method(*args, **kwargs))
 
         return wait
+
+
+class Shop:
+    """Makes stores of one kind.
+
+    Args:
+        kind: ``memory``, ``memory log`` or ``lmdb``.
+        place: A folder for logs.
+    """
+
+    def __init__(self, kind: str, place: Path) -> None:
+        self.kind = kind
+        self.place = place
+        self.logs: list[Log] = []
+
+    def make(self, **options: Any) -> BaseStore:
+        """Return a store; one in a log always in the same."""
+        if self.kind == "memory":
+            return InMemoryStore(**options)
+        if not self.logs:
+            self.logs.append(MemoryLog() if self.kind == "memory log" else Log.open(self.place / "log"))
+        return LogStore(self.logs[0], **options)
+
+
+def found(items: list[SearchItem]) -> list[str]:
+    """The keys of what a search found."""
+    return [item.key for item in items]

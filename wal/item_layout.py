@@ -17,9 +17,10 @@ byte of a key says what it is. Numbers are big-endian, u64 unless said otherwise
                                                40     4  m           length of the key
                                                44     4  n           length of the value
                                                48     m  key         UTF-8
-                                             48+m     n  value       encoded (``wal.codec``), with nothing out of line
+                                             48+m     n  value       encoded (``wal.codec``), nothing out of line
                                            48+m+n     …  vectors     what a search wants: msgpack array of pairs, a
-                                                                     path and its vector (float64, big-endian)
+                                                                     path and its vector (float64, big-endian);
+                                                                     in a cache, the name of the value's form
 
 NAMESPACE   Each label in UTF-8, followed by 00, so that the namespaces below another follow it. Of one with more than
             400 bytes the first 400 and the XXH3-128 of all. The labels are compared on every hit.

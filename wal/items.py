@@ -51,7 +51,10 @@ class Put(NamedTuple):
 
 
 class Touch(NamedTuple):
-    """Let an item's time begin anew; one that is not there, or whose time is over, stays as it is."""
+    """Let an item's time begin anew; one that is not there, or whose time is over, stays as it is.
+
+    Nothing is written as long as less than a hundredth of the time has passed, so that reading often costs nothing.
+    """
 
     namespace: Namespace
     key: str

@@ -45,6 +45,8 @@ from .items import Change, Clear, Delete, Expire, Item, Items, ItemView, Namespa
 from .promise import renewed
 from .tables import CACHED, ITEMS, Tables, WriteTransaction
 
+TOUCHES = 100
+"""Into how many parts a time to live is divided; a touch within the first of them is not written."""
 SWEEP = 1000
 """How many items one transaction of a sweep removes at most, so that writers never wait for long."""
 
@@ -135,7 +137,8 @@ class _Changing:
         if place is None or data is None:
             return
         item = unpack_item(place, data, namespace)
-        if item.ttl and self._now < item.expires_at:
+        passed = self._now - (item.expires_at - item.ttl)
+        if item.ttl and self._now < item.expires_at and passed >= item.ttl // TOUCHES:
             times = Times(item.created_at, item.updated_at, item.ttl, self._now + item.ttl)
             self._txn.put(self._table, place, pack_item(place, times, item.key, item.value, item.vectors))
 

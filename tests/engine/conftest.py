@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers import Way
+from store_helpers import Called, Shop
 from subgraph_helpers import Ran
 
 from walgraph import Log, MemoryLog
@@ -59,3 +60,18 @@ def kind(request: pytest.FixtureRequest) -> str:
     """How a subgraph is run: as a node, called in a node's function, or called in a task."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(params=["memory", "memory log", "lmdb"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    """Stores of each kind."""
+    made = Shop(request.param, tmp_path)
+    yield made
+    for log in made.logs:
+        log.close()
+
+
+@pytest.fixture
+def store(shop: Shop, way: Way) -> Called:
+    """A store of each kind, called in each way."""
+    return Called(shop.make(), way)

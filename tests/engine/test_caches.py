@@ -5,15 +5,30 @@ from __future__ import annotations
 import datetime
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import Way
 from store_helpers import Called
 
-from walgraph import BaseCache, InMemoryCache, NotSerializable
+from walgraph import (
+    BaseCache,
+    InMemoryCache,
+    Log,
+    LogCache,
+    LogCorrupt,
+    LogReadOnly,
+    LogStore,
+    MemoryLog,
+    NotSerializable,
+)
 from walgraph.engine import cache as cache_module
+from walgraph.engine import cache_log
+from walgraph.wal.registry import GLOBAL
+from walgraph.wal.tables import CACHED
 
 A, B = ("a",), ("a", "b")
 
@@ -26,10 +41,15 @@ class Found:
     at: datetime.date
 
 
-@pytest.fixture
-def cache(way: Way) -> Called:
-    """A cache, called in each way."""
-    return Called(InMemoryCache[Any](), way)
+@pytest.fixture(params=["memory", "memory log", "lmdb"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path, way: Way) -> Iterator[Called]:
+    """A cache of each kind, called in each way."""
+    if request.param == "memory":
+        yield Called(InMemoryCache[Any](), way)
+        return
+    kind: str = request.param
+    with MemoryLog() if kind == "memory log" else Log.open(tmp_path / "log") as log:
+        yield Called(LogCache[Any](log), way)
 
 
 def test_what_was_set_comes_back(cache: Called) -> None:
@@ -132,7 +152,8 @@ def test_a_users_cache_needs_only_three_methods(way: Way) -> None:
     assert cache.get([(A, "x")]) == {}
 
 
-def test_a_serialiser_of_the_users_is_used() -> None:
+@pytest.mark.parametrize("kind", ["memory", "log"])
+def test_a_serialiser_of_the_users_is_used(kind: str) -> None:
     """``serde`` takes the place of our codec, in LangGraph's shape."""
 
     class Words:
@@ -142,6 +163,66 @@ def test_a_serialiser_of_the_users_is_used() -> None:
         def loads_typed(self, data: tuple[str, bytes]) -> Any:
             return data[0], data[1].decode()
 
-    cache = InMemoryCache[Any](serde=Words())
+    cache: BaseCache[Any] = (
+        InMemoryCache(serde=Words()) if kind == "memory" else LogCache(MemoryLog(), serde=Words())
+    )
     cache.set({(A, "x"): (1, None)})
     assert cache.get([(A, "x")]) == {(A, "x"): ("words", "1")}
+
+
+# Caches in logs
+
+
+def test_a_cache_in_a_log_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    """What was computed need not be computed again after a restart; stores do not see it."""
+    with Log.open(tmp_path / "log") as log:
+        LogCache[Any](log).set({(A, "x"): (1, 60), (A, "over"): (2, 0)})
+    with Log.open(tmp_path / "log", readonly=True) as log:
+        assert LogCache[Any](log).get([(A, "x"), (A, "over")]) == {(A, "x"): 1}
+        assert LogStore(log).search(()) == []
+        with pytest.raises(LogReadOnly):
+            LogCache[Any](log).set({(A, "x"): (2, None)})
+
+
+def test_values_whose_time_is_over_are_removed_as_the_cache_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So the file does not grow with what nobody asks for again."""
+    monkeypatch.setattr(cache_log, "_SWEEP_AT", 10)
+    log = MemoryLog()
+    cache = LogCache[Any](log)
+    for number in range(40):
+        cache.set({(A, str(number)): (number, 0 if number else None)})
+    with log.items(cached=True).view() as view:
+        assert [item.key for item in view.scan(expired=True)] == ["0"]
+
+
+def test_a_value_of_a_class_that_is_not_known_here_is_as_good_as_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cache may forget: the caller computes it again."""
+    cache = LogCache[Any](MemoryLog())
+    cache.set({(A, "x"): (Found([], datetime.date(2024, 1, 1)), None), (A, "y"): (1, None)})
+    known = {name: cls for name, cls in GLOBAL._classes.items() if cls is not Found}
+    monkeypatch.setattr(GLOBAL, "_classes", known)
+    assert cache.get([(A, "x"), (A, "y")]) == {(A, "y"): 1}
+
+
+def test_a_damaged_value_is_reported_and_never_handed_out() -> None:
+    """Computing it again would hide that the disk fails; setting or clearing it mends it."""
+    log = MemoryLog()
+    cache = LogCache[Any](log)
+    cache.set({(A, "x"): ("right", None)})
+    with log.store._tables.write() as txn:
+        key, value = txn.at_or_before(CACHED, b"\xff")
+        txn.put(CACHED, key, value.replace(b"right", b"wrong"))
+    with pytest.raises(LogCorrupt):
+        cache.get([(A, "x")])
+    cache.set({(A, "x"): ("again", None)})
+    assert cache.get([(A, "x")]) == {(A, "x"): "again"}
+
+
+def test_a_log_cache_takes_logs_only() -> None:
+    """A path is not opened behind one's back."""
+    with pytest.raises(TypeError, match="LogCache needs a Log, not a str"):
+        LogCache("some.wal")  # type: ignore[arg-type]

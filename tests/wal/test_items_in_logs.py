@@ -77,11 +77,10 @@ def test_a_verification_finds_damaged_items_and_values(kind: str, tmp_path: Path
     """A changed bit, and a value that cannot be read though its checksum is right, each with its place."""
     with MemoryLog() if kind == "memory" else Log.open(tmp_path / "log") as log:
         log.items(write=True).change([Put(("a",), "x", encoded(1)), Put(("a",), "y", b"\xc1")])
-        log.items(cached=True, write=True).change([Put(("c",), "z", b"")])
+        log.items(cached=True, write=True).change([Put(("c",), "z", b"\xc1")])
         wrong = [problem.what for problem in verify(log, structure=False).problems]
-        assert len(wrong) == 2
+        assert len(wrong) == 1, "how the values of a cache are written is its user's affair"
         assert wrong[0].startswith("store: item 'y' of namespace ('a',): ")
-        assert wrong[1].startswith("cache: item 'z' of namespace ('c',): ")
         damage_last_item(log)
         wrong = [problem.what for problem in verify(log, structure=False).problems]
         assert "store: Item number 2 of namespace ('a',) is damaged" in wrong[0]
