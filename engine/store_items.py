@@ -19,13 +19,13 @@ import asyncio
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
 from ..wal.codec import GLOBAL, Decoder, Encoder
+from ..wal.head import moment
 from ..wal.items import Change, Delete, Items, ItemView, Put, Touch
 from ..wal.items import Item as Kept
 from .embedding import Embedder, cosine, ranked
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from .store_sweeper import Sweeper
 
 _ENCODER, _DECODER = Encoder(), Decoder(GLOBAL)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = 60_000_000_000
 _LONGEST = 1 << 62
 """Nanoseconds that an item lives at most, about 146 years."""
@@ -283,8 +282,8 @@ class _Reading:
             value=self._decode(kept.value),
             key=kept.key,
             namespace=kept.namespace,
-            created_at=_as_datetime(kept.created_at),
-            updated_at=_as_datetime(kept.updated_at),
+            created_at=moment(kept.created_at),
+            updated_at=moment(kept.updated_at),
         )
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
@@ -299,7 +298,7 @@ class _Reading:
         return [self._search_item(kept, score) for kept, score in page]
 
     def _search_item(self, kept: Kept, score: float | None) -> SearchItem:
-        created, updated = _as_datetime(kept.created_at), _as_datetime(kept.updated_at)
+        created, updated = moment(kept.created_at), moment(kept.updated_at)
         return SearchItem(kept.namespace, kept.key, self._decode(kept.value), created, updated, score)
 
     def _note(self, kept: Kept, *, refresh: bool) -> None:
@@ -339,7 +338,3 @@ def _as_nanoseconds(minutes: Any) -> int:
         raise ValueError(message)
     # What lives for no time at all is over as soon as it is put.
     return _LONGEST if minutes >= _LONGEST / _MINUTE else max(1, int(minutes * _MINUTE))
-
-
-def _as_datetime(nanoseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)

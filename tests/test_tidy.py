@@ -222,9 +222,7 @@ def banned_names(source: Source) -> Iterator[str]:
             known |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
             seen += [(node, f"{node.module}.{alias.name}") for alias in node.names]
     seen += [
-        (node, dotted(node, known))
-        for node in source.nodes
-        if isinstance(node, ast.Name | ast.Attribute)
+        (node, dotted(node, known)) for node in source.nodes if isinstance(node, ast.Name | ast.Attribute)
     ]
     for node, name in seen:
         instead = BANNED.get(name) or BANNED.get(name.partition(".")[0])

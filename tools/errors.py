@@ -2,7 +2,8 @@
 
     WalgraphError
     ├── RecordNotFound   WAL-E405  you: the thread has no record of that number
-    └── UnknownCode      WAL-E406  you: no error has that code
+    ├── UnknownCode      WAL-E406  you: no error has that code
+    └── ItemNotFound     WAL-E407  you: the store has no item of that key
 
 It must not repeat errors of the layers below; those come through as they are.
 """
@@ -22,3 +23,9 @@ class UnknownCode(WalgraphError, LookupError):
     """There is no error of that code in this version."""
 
     code = "WAL-E406"
+
+
+class ItemNotFound(WalgraphError, LookupError):
+    """The store of the log holds no item of that key in that namespace."""
+
+    code = "WAL-E407"

@@ -223,9 +223,16 @@ class TableItems(Items):
         turn = _Turn(changes)
         with self._queue_lock:
             self._waiting.append(turn)
-        with self._turn_lock:
-            if not turn.done:
-                self._take_all(turn)
+        try:
+            with self._turn_lock:
+                if not turn.done:
+                    self._take_all(turn)
+        except BaseException:
+            # Ctrl-C struck while it waited: what its caller takes for not done must not be done later.
+            with self._queue_lock:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+            raise
         if turn.error is not None:
             raise renewed(turn.error, own=True)
         return turn.removed
@@ -240,7 +247,7 @@ class TableItems(Items):
                 for turn in turns:
                     self._commit([turn])
         except BaseException:
-            # Ctrl-C struck: the others find that nobody did theirs.
+            # Ctrl-C struck here: the others find that nobody did theirs.
             with self._queue_lock:
                 self._waiting = [turn for turn in turns if turn is not own] + self._waiting
             raise

@@ -9,13 +9,21 @@ from typing import Annotated, Any, Literal, TypedDict, assert_type
 from walgraph import (
     END,
     START,
+    BaseCache,
+    BaseStore,
     Command,
     CompiledGraph,
+    InMemoryCache,
+    InMemoryStore,
     Interrupt,
+    Item,
     Log,
+    LogCache,
+    LogStore,
     MemoryLog,
     RetryPolicy,
     Runtime,
+    SearchItem,
     Send,
     StateGraph,
     StateSnapshot,
@@ -151,3 +159,16 @@ def errors(error: WalgraphError) -> None:
     assert_type(error.code, str)
     assert_type(error.hint, str)
     assert_type(error.details, dict[str, Any])
+
+
+async def stores(store: BaseStore, cache: BaseCache[int]) -> None:
+    """Remember across threads, and keep results."""
+    assert_type(store.get(("users",), "ada"), Item | None)
+    assert_type(await store.asearch((), query="who", filter={"age": {"$gt": 3}}), list[SearchItem])
+    assert_type(store.list_namespaces(prefix=("*", "notes")), list[tuple[str, ...]])
+    store.put(("users",), "ada", {"age": 5}, index=["name"], ttl=5)
+    assert_type(cache.get([(("squares",), "2")]), dict[tuple[tuple[str, ...], str], int])
+    kept: list[BaseStore] = [InMemoryStore(index={"dims": 3, "embed": len}), LogStore(MemoryLog())]
+    caches: list[BaseCache[int]] = [InMemoryCache[int](), LogCache[int](MemoryLog())]
+    assert kept
+    assert caches
