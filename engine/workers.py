@@ -91,7 +91,8 @@ class Pool:
             self._queue.append(work)  # type: ignore[arg-type]  # the queue holds work of any result
             if self._idle:
                 self._condition.notify()
-            elif len(self._threads) < self._limit:
+            # A thread that was woken counts as idle until it runs, so what is queued must not be more than these.
+            if self._idle < len(self._queue) and len(self._threads) < self._limit:
                 thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._threads.append(thread)
                 thread.start()

@@ -38,6 +38,22 @@ def test_work_that_raises_gives_its_exception(pool) -> None:
         assert pool.submit(fail).future.exception(20) is error
 
 
+def test_work_that_waits_for_later_work_is_not_in_its_way() -> None:
+    """Two pieces come while one thread is idle, and the first waits for the second: each gets a thread.
+
+    The thread was counted as idle until it woke up, so the second piece woke it once more and started no other.
+    """
+    for _ in range(200):
+        pool, go = Pool(4), threading.Event()
+        pool.submit(int).future.result(20)
+        while not pool._idle:
+            pass
+        first = pool.submit(lambda go=go: go.wait(20))
+        pool.submit(go.set)
+        assert first.future.result(20)
+        pool.close()
+
+
 def test_who_waits_helps_himself() -> None:
     """Work that nobody took is run by whoever asks for it, in his own thread, and only once."""
     pool = Pool(2)
