@@ -56,11 +56,14 @@ from .engine.errors import (
     InvalidGraph,
     InvalidNamespaceError,
     MissingThreadId,
+    NodeCancelledError,
+    NodeError,
     NodeTimeoutError,
     NoLog,
     NotAvailable,
     OutsideOfRun,
     ParentCommand,
+    RecordedError,
     StepTimeout,
     UnknownInterruptError,
 )
@@ -137,6 +140,7 @@ if typing.TYPE_CHECKING:
         UpdatesStreamPart,
         ValuesStreamPart,
     )
+    from .engine.signals import drain_on_signals
     from .engine.store import (
         BaseStore,
         GetOp,
@@ -185,6 +189,7 @@ _ON_DEMAND = {
     "TasksStreamPart": ".engine.parts",
     "UpdatesStreamPart": ".engine.parts",
     "ValuesStreamPart": ".engine.parts",
+    "drain_on_signals": ".engine.signals",
 }
 """Public names that most programs never use, and the modules that are loaded when one does."""
 
@@ -269,6 +274,8 @@ __all__ = [
     "NamedBarrierValue",
     "NamedBarrierValueAfterFinish",
     "NoLog",
+    "NodeCancelledError",
+    "NodeError",
     "NodeStyles",
     "NodeTimeoutError",
     "NonDeterminism",
@@ -280,6 +287,7 @@ __all__ = [
     "ParentCommand",
     "PregelTask",
     "PutOp",
+    "RecordedError",
     "RemainingSteps",
     "RemoteDisk",
     "RetryPolicy",
@@ -312,6 +320,7 @@ __all__ = [
     "ValuesStreamPart",
     "WalgraphError",
     "add_messages",
+    "drain_on_signals",
     "entrypoint",
     "get_config",
     "get_runtime",

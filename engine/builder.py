@@ -336,7 +336,7 @@ class StateGraph:
                 key, spec.callee, reader, policies=spec.policies, deferred=spec.defer, metadata=spec.metadata
             )
             check_stoppable(spec.callee, node.timeout, "Node", key)
-            node.handler = spec.error_handler
+            node.handler, node.is_error_handler = spec.error_handler, spec.is_error_handler
             nodes[key] = node
         ends: dict[str, list[str]] = {key: [] for key in nodes}
         joins: dict[str, list[tuple[tuple[str, ...], str]]] = {key: [] for key in nodes}
@@ -390,6 +390,7 @@ class StateGraph:
             "joins": [end for _, end in joins],
             "routers": sorted(self.branches.get(node.name, {})),
             "deferred": node.deferred,
+            "error_handler": node.handler,
         }
         return {part: value for part, value in drawn.items() if value}
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..replay.state import Outcome
     from ..wal.record import Path, Question
+    from .errors import NodeError
     from .program import Program
     from .slots import Slot
 
@@ -48,6 +49,9 @@ class ExecutionInfo:
     thread_id: str | None = None
     run_id: str | None = None
     node_attempt: int = 1
+    """The number of the attempt, from 1; it counts on after a crash."""
+    node_first_attempt_time: float | None = None
+    """When the first attempt began, in seconds since 1970; the same for all attempts, also after a crash."""
 
 
 class RunControl:
@@ -95,6 +99,10 @@ class Surroundings(Protocol):
     control: RunControl | None
     answers: dict[str, Any]
     program: Program
+    node_errors: dict[Path, NodeError]
+
+    def now(self) -> int:
+        """Return the time in nanoseconds."""
 
     @property
     def previous(self) -> Any:
@@ -142,6 +150,7 @@ class TaskContext(Generic[RunT]):
         "base",
         "calls",
         "children",
+        "first_at",
         "known",
         "name",
         "path",
@@ -161,6 +170,7 @@ class TaskContext(Generic[RunT]):
         self.slot: Slot | None = None
         """This call's place among those that may run at once on the event loop, if they are limited."""
         self._id: str | None = None
+        self.first_at = 0
         self.answers: dict[str, Any] = {}
         self.known: tuple[Question, ...] = ()
         self._reset(1)
@@ -220,6 +230,9 @@ class TaskContext(Generic[RunT]):
         run = self.run
         watch = watching.get()
         beat = {} if watch is None else {"heartbeat": watch.heartbeat}
+        if not self.first_at:
+            # Nodes without retries look at the clock only when they ask for it.
+            self.first_at = run.now()
         info = ExecutionInfo(
             checkpoint_id=checkpoint_id(self.base),
             checkpoint_ns=self.scope_of_task,
@@ -227,6 +240,7 @@ class TaskContext(Generic[RunT]):
             thread_id=run.thread or None,
             run_id=run.run_id,
             node_attempt=self.attempt,
+            node_first_attempt_time=self.first_at / 1e9,
         )
         return Runtime(
             context=run.context,
@@ -237,6 +251,11 @@ class TaskContext(Generic[RunT]):
             control=run.control,
             **beat,
         )
+
+    @property
+    def error(self) -> NodeError | None:
+        """What an error handler is to handle; None for every other task."""
+        return self.run.node_errors.get(self.path)
 
     @property
     def writer(self) -> Callable[[Any], None]:

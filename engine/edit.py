@@ -302,7 +302,7 @@ def _follow(run: Run, graph: GraphState | None, name: str, writes: list[Write]) 
 
 def _author(run: Run, graph: GraphState | None) -> str:
     """Return the node that an edit without ``as_node`` is taken to come from (U-2)."""
-    nodes = [name for name in run.program.nodes if name != START]
+    nodes = [name for name, node in run.program.nodes.items() if name != START and not node.is_error_handler]
     if len(nodes) == 1:
         return nodes[0]
     if graph is None or not graph.ran:

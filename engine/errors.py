@@ -8,6 +8,7 @@
     ├── AnswerError             WAL-E206  you: answers and open questions do not match (a RuntimeError)
     ├── NoLog                   WAL-E207  you: this needs a graph compiled with a log  (a ValueError)
     ├── OutsideOfRun            WAL-E208  you: called where no run is                  (a RuntimeError)
+    ├── NodeCancelledError      WAL-E209  you: a node cancelled itself
     ├── NotAvailable            WAL-E220  you: this needs something that is not here   (an ImportError)
     ├── NodeTimeoutError        WAL-E230  it: an attempt took longer than it may
     ├── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
@@ -17,6 +18,8 @@
     ├── ParentCommand           a task steers the graph above
     └── GraphDrained            the run was asked to stop between steps
 
+    NodeError                   what an error handler is told; RecordedError is in it when only text is left
+
 Errors of user code are never wrapped: they keep their type and gain notes. What parks a run derives from
 ``BaseException``, so that ``except Exception`` in a node cannot swallow it.
 
@@ -25,6 +28,7 @@ The messages of graph building are those that LangGraph's users know (its rules 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..replay.errors import (
@@ -39,6 +43,7 @@ from ..wal.errors import WalgraphError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..wal.record import Failure
 __all__ = [
     "AnswerError",
     "CheckpointNotFound",
@@ -54,12 +59,15 @@ __all__ = [
     "InvalidUpdateError",
     "MissingThreadId",
     "NoLog",
+    "NodeCancelledError",
+    "NodeError",
     "NodeTimeoutError",
     "NonDeterminism",
     "NotAvailable",
     "OutsideOfRun",
     "ParentCommand",
     "Parked",
+    "RecordedError",
     "StepTimeout",
     "UnknownInterruptError",
 ]
@@ -193,6 +201,47 @@ class InvalidNamespaceError(WalgraphError, ValueError):
     """A namespace of a store is empty, reserved, or has a label that is none; nothing was read or put."""
 
     code = "WAL-E240"
+
+
+class NodeCancelledError(WalgraphError):
+    """A node raised ``asyncio.CancelledError`` though nobody cancelled the run.
+
+    Args:
+        node: The node's name.
+        message: What to say instead of that.
+    """
+
+    code = "WAL-E209"
+
+    def __init__(self, node: str, message: str | None = None) -> None:
+        super().__init__(
+            message or f"Node {node!r} raised asyncio.CancelledError",
+            hint="Catch asyncio.CancelledError in the node where work of its own is cancelled.",
+            node=node,
+        )
+        self.node = node
+
+
+class RecordedError(Exception):
+    """An exception of an earlier process whose class is not known in this one, or that could not be written: its text.
+
+    ``register_type`` makes a class known. ``failure`` has type, text, traceback and notes.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """What an error handler is told of the failure: the node that failed, and the exception.
+
+    After a crash ``error`` is made anew from the log; a ``RecordedError`` if its class is not known in this process.
+    """
+
+    node: str
+    error: BaseException
 
 
 class Parked(BaseException):

@@ -37,6 +37,7 @@ from .context import CallContext, here, watching
 from .control import Final
 from .effect import Done, Overrun
 from .errors import GraphInterrupt, InvalidGraph
+from .failure import add_notes, ended_by
 from .graph import CompiledGraph
 from .interrupt import shown
 from .node import INJECTED, Callee, Node, check_stoppable, name_of
@@ -46,7 +47,8 @@ from .reader import Reader
 from .schema import classes_in
 from .settings import Settings, checked_durability, checked_log
 from .show import called, start
-from .task import Call, acarry_out, add_notes, carry_out, ended_by, tried
+from .task import acarry_out, carry_out, tried
+from .wish import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
     from .run import Run
-    from .task import Wish
+    from .wish import Wish
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -36,14 +36,19 @@ class Job:
     def timeout(self) -> TimeoutPolicy | None:
         """How long an attempt may take: what the Send says, or else the node."""
         head = self.path[0]
-        if isinstance(head, int) and len(send := self.graph.sends[head]) > 2:
+        if isinstance(head, int) and len(self.path) == 1 and len(send := self.graph.sends[head]) > 2:
             return TimeoutPolicy.of_plain(send[2])
         return self.node.timeout
 
     def input(self) -> Any:
         """Return what the body is given."""
         head = self.path[0]
-        if isinstance(head, int) and self.node.is_plain and len(self.graph.sends[head]) > 2:
+        if (
+            isinstance(head, int)
+            and self.node.is_plain
+            and len(self.path) == 1
+            and len(self.graph.sends[head]) > 2
+        ):
             # The node was a coroutine function when the Send was recorded.
             raise not_stoppable("Node", self.node.name)
         return input_of(self.run, self.node, self.graph, self.path)

@@ -32,6 +32,7 @@ from ..replay.questions import open_questions
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
 from ..wal.record import (
+    HANDLER,
     RunEnded,
     StepCommitted,
     StepStarted,
@@ -41,14 +42,22 @@ from ..wal.record import (
 )
 from .context import TaskContext
 from .effect import Append, Perform, Publish
-from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand, StepTimeout
+from .errors import (
+    GraphDrained,
+    GraphInterrupt,
+    GraphRecursionError,
+    NodeError,
+    ParentCommand,
+    StepTimeout,
+)
+from .failure import failure_of, handed_over, unpacked
 from .interrupt import shown
 from .job import Job
 from .response import is_invalid_resume
 from .run import Breakpoints
 from .show import closed, ended, starts, stopped
 from .steering import command_given
-from .task import failure_of, perform
+from .task import perform
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -157,6 +166,10 @@ class Loop:
                 self._take(done)
             if left:
                 yield from self._append()
+                if self.errors and self.parked is None:
+                    # Siblings still run; a failure that is on record by now need not wait for them to be handled.
+                    jobs = self._jobs(self._handlers(ended))
+                    left += len(jobs)
         return self._stopped() if self.parked is not None else None
 
     def _names(self, graph: GraphState) -> list[str]:
@@ -167,6 +180,14 @@ class Loop:
         how = {GraphDrained: "drained", StepTimeout: "failed"}.get(type(self.parked), "aborted")
         return End(how, self.parked)
 
+    def _handlers(self, ended: list[Done]) -> list[Path]:
+        """Return the paths of the error handlers that take over from tasks which failed."""
+        outcomes = self.draft.graph.outcomes
+        found = [(done.path, outcomes.get(done.path)) for done in ended]
+        return [
+            (*path, HANDLER) for path, outcome in found if outcome is not None and outcome.caught is not None
+        ]
+
     def _jobs(self, paths: list[Path]) -> list[Job]:
         """Return tasks of the step that is open, ready to be performed."""
         run, graph = self.run, self.draft.graph
@@ -174,10 +195,23 @@ class Loop:
         step = run.step = graph.step + 1
         jobs = []
         for path in paths:
+            if len(path) > 1:
+                run.node_errors[path] = self._node_error(path[:-1], graph)
             node = run.program.nodes[graph.node_of(path)]
             context = TaskContext(run, path, node.name, base, step)
             jobs.append(Job(run, node, context, graph, outcome_of(path)))
         return jobs
+
+    def _node_error(self, path: Path, graph: GraphState) -> NodeError:
+        """Return what an error handler is told: the exception as it was raised, or as the log has it."""
+        failed = graph.outcomes.get(path)
+        assert failed is not None, "a handler runs in the place of a task that failed"
+        assert failed.caught is not None, "as above"
+        assert failed.failure is not None, "as above"
+        error = self.errors.get(path) or unpacked(
+            failed.caught.error, failed.failure, self.run.recorder.registry
+        )
+        return NodeError(graph.node_of(path), error)
 
     def _take(self, done: Done) -> None:
         """Draft what a task came to, and what is to be shown of it."""
@@ -223,6 +257,8 @@ class Loop:
             return End("failed", error)
         if self.errors:
             self.errors.clear()
+        if run.node_errors:
+            run.node_errors.clear()
         if run.modes:
             self.events.extend(closed(run, graph, self.draft.graph, self.output))
         run.recorder.snapshot_if_due()
@@ -236,7 +272,7 @@ class Loop:
         channels = self.run.program.blueprint.channels
         written: dict[str, list[Any]] = {}
         for path in sorted(graph.paths(), key=lambda p: (isinstance(p[0], int), p[0])):
-            for key, value in self.untracked.get(path, ()):
+            for key, value in self.untracked.get(graph.acting(path), ()):
                 written.setdefault(key, []).append(value)
         values = dict(self.run.untracked)
         for key, group in written.items():
@@ -322,7 +358,9 @@ class Loop:
                 f"returned by node {name!r} in step {self.draft.graph.step + 1} of thread {self.run.thread!r}"
             )
             self.errors[record.path] = problem
-            self.draft.add(TaskFailed(record.scope, record.path, failure_of(problem), 1))
+            failed = TaskFailed(record.scope, record.path, failure_of(problem), 1)
+            handler = self.run.program.nodes[name].handler
+            self.draft.add(failed if handler is None else handed_over(failed, handler, problem))
             if self.run.modes:
                 self._show_end(record.path)
         if not found:

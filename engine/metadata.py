@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..wal.record import HANDLER
+
 if TYPE_CHECKING:
     from ..wal.record import Path
     from .program import Program
@@ -41,7 +43,8 @@ def public_path(path: Path) -> tuple[Any, ...]:
         ("__pregel_push", head, False) if isinstance(head, int) else ("__pregel_pull", head)
     )
     for number in path[1:]:
-        shown = ("__pregel_push", shown, number, True)
+        handles = number == HANDLER
+        shown = (*shown, "node_error_handler", False) if handles else ("__pregel_push", shown, number, True)
     return shown
 
 
@@ -73,7 +76,7 @@ def place_of(program: Program, path: Path, name: str, step: int, namespace: str)
 def noted(program: Program, config: dict[str, Any], path: Path, name: str) -> dict[str, Any]:
     """Return what the user noted about a call and about the node that it runs, without what the engine put there."""
     given = {key: value for key, value in (config.get("metadata") or {}).items() if key not in OURS}
-    node = program.nodes.get(name) if len(path) == 1 else None
+    node = program.nodes.get(name) if len(path) == 1 or path[-1] == HANDLER else None
     return {**given, **node.metadata} if node is not None and node.metadata else given
 
 

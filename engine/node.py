@@ -6,8 +6,8 @@
     a compiled graph, a runnable          graph.invoke(state, config)
     lambda, partial, method, callable     the same
 
-Parameters after the first are injected by name: ``config``, ``runtime``, ``store``, ``writer``, ``previous``
-(LangGraph §1.3). What a signature wants is looked up once, here, not at each call.
+Parameters after the first are injected by name: ``config``, ``runtime``, ``store``, ``writer``, ``previous``, and in
+error handlers ``error: NodeError`` (LangGraph §1.3). What a signature wants is looked up once, here, not at each call.
 
 It must not run anything itself, and must not know runs.
 """
@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from .errors import InvalidGraph
+from .errors import InvalidGraph, NodeError
 from .policy import NO_POLICIES, Policies
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Node:
         "callee",
         "deferred",
         "handler",
+        "is_error_handler",
         "is_plain",
         "metadata",
         "name",
@@ -127,6 +128,7 @@ class Node:
         self.timeout = policies.timeout
         self.handler: str | None = None
         """The node that runs in this one's place when it has failed for good."""
+        self.is_error_handler = False
         self.deferred = deferred
         self.metadata = metadata or {}
         self.targets: tuple[Target, ...] = ()
@@ -207,6 +209,17 @@ def _injected(function: Any) -> tuple[tuple[str, ...], bool]:
     names = {
         p.name
         for p in parameters
-        if p.name != first and p.name in INJECTED and p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}
+        if p.name != first
+        and p.name in INJECTED
+        and p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}
+        # An ordinary parameter may well be called so.
+        and (p.name != "error" or _is_node_error(p.annotation))
     }
     return tuple(name for name in INJECTED if name in names), wants_input
+
+
+def _is_node_error(annotation: Any) -> bool:
+    """Return whether a parameter is annotated as an error handler's: ``NodeError``, also with None, also as text."""
+    if isinstance(annotation, str):
+        return "NodeError" in annotation
+    return annotation is NodeError or NodeError in get_args(annotation)

@@ -293,7 +293,11 @@ def check_graph(run: Run, recorded: Mapping[str, Any] | None) -> None:
     if graph is None:
         return
     program = run.program
-    nodes = {graph.node_of(path) for path in graph.paths()} | graph.deferred | {key[1] for key in graph.joins}
+    nodes = (
+        {graph.node_of(graph.acting(path)) for path in graph.paths()}
+        | graph.deferred
+        | {key[1] for key in graph.joins}
+    )
     lost_nodes = sorted(name for name in nodes if name not in program.nodes and name != START)
     written = {key for path, outcome in graph.outcomes.items() if len(path) == 1 for key, _ in outcome.writes}
     lost_channels = sorted(

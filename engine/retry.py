@@ -8,8 +8,8 @@
 
 Invariants:
 1. Nothing here waits, draws a random number or reads a clock: randomness comes in as an argument.
-2. What is no ``Exception`` is never retried: interrupts, a command to the parent, cancellation, Ctrl-C. Nor is an
-   answer that does not fit its question.
+2. What is no ``Exception`` is never retried: interrupts, a command to the parent, cancellation, Ctrl-C. Nor is a
+   cancellation that the node raised itself, or an answer that does not fit its question.
 3. No policy, no retry.
 
 This module must not know tasks or runs.
@@ -21,9 +21,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..replay.errors import ReplayProblem
+from ..replay.errors import InvalidUpdateError, ReplayProblem
 from ..wal.errors import LogError, ThreadProblem, ValueProblem
-from .errors import InvalidGraph
+from .errors import InvalidGraph, NodeCancelledError
 from .response import refused_question
 
 _HOPELESS = (
@@ -64,7 +64,8 @@ def default_retry_on(error: Exception) -> bool:
         if kind is not None and isinstance(error, kind):
             response: Any = getattr(error, "response", None)
             return response is None or response.status_code in _SERVER_ERRORS
-    return not isinstance(error, _HOPELESS)
+    # What a node returned was refused; a model that is asked again may answer otherwise.
+    return isinstance(error, InvalidUpdateError) or not isinstance(error, _HOPELESS)
 
 
 class RetryPolicy(NamedTuple):
@@ -93,7 +94,9 @@ def policy_for(policies: Iterable[RetryPolicy] | RetryPolicy, error: BaseExcepti
     Raises:
         InvalidRetryPolicy: A policy's ``retry_on`` is of no use.
     """
-    if not isinstance(error, Exception) or refused_question(error) is not None:
+    if not isinstance(error, Exception) or isinstance(error, NodeCancelledError):
+        return None
+    if refused_question(error) is not None:
         return None
     # A policy is itself a tuple, so a single one must not be taken for several.
     candidates = (policies,) if isinstance(policies, RetryPolicy) else policies

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..replay.state import GraphState
+    from ..wal.record import Path
     from .context import RunControl, Watcher
+    from .errors import NodeError
     from .program import Program
     from .recorder import Recorder
     from .stream import Sink
@@ -79,6 +81,8 @@ class Run:
         self.watch: Watcher | None = None
         """What watches the attempt that this run is part of, if its time is limited: each outcome is progress."""
         self.untracked: dict[str, Any] = {}
+        self.node_errors: dict[Path, NodeError] = {}
+        """What the error handlers of the open step are told, by their paths."""
         self.answers: dict[str, Any] = {}
         """Answers to questions of a graph of which nothing is kept; the task that called it keeps them."""
         self.breakpoints = Breakpoints(None, None)
@@ -117,6 +121,10 @@ class Run:
         if self._places is None:
             self._places = asyncio.Semaphore(self.max_concurrency)
         return Slot(self._places)
+
+    def now(self) -> int:
+        """Return the time in nanoseconds, never earlier than the thread's last barrier."""
+        return self.recorder.now()
 
     def close(self) -> None:
         """Let the pool's threads end."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..replay.history import Checkpoint
 from ..replay.identity import START, TASK_SEPARATOR, child_scope, lasting_scope, task_id
-from ..replay.state import FAILED, FINISHED, WAITING
+from ..replay.state import CAUGHT, FAILED, FINISHED, WAITING
 from .context import TaskContext
 from .errors import GraphInterrupt
 from .job import input_of
@@ -67,9 +67,9 @@ def opened(run: Run, draft: Draft, before: GraphState | None, output: Callable[[
         return
     yield from starts(run, graph)
     if "updates" in run.modes:
-        for path in graph.paths():
+        for path in _running(graph):
             outcome = graph.outcomes.get(path)
-            if outcome is not None and outcome.status == FINISHED:
+            if outcome is not None and (outcome.status == FINISHED or (outcome.caught and outcome.returned)):
                 update = updated(run, outcome.writes)
                 payload = {graph.node_of(path): update, "__metadata__": {"cached": True}}
                 yield Event(run.scope, "updates", payload)
@@ -79,7 +79,7 @@ def starts(run: Run, graph: GraphState) -> Iterator[Event]:
     """Yield that the tasks of the open step start."""
     if run.modes.isdisjoint(("tasks", "debug", "messages")):
         return
-    for path in graph.paths():
+    for path in _running(graph):
         name = graph.node_of(path)
         if name == START:
             continue
@@ -132,13 +132,14 @@ def ended(
         untracked: Its writes that are not recorded.
     """
     outcome, name = graph.outcomes.get(path), graph.node_of(path)
-    if outcome is None or name == START or outcome.status not in {FINISHED, FAILED, WAITING}:
+    if outcome is None or name == START or outcome.status not in {FINISHED, FAILED, CAUGHT, WAITING}:
         return
     writes = (*outcome.writes, *untracked)
     if writes and writes[0][0] == PARENT_WRITE:
         # It steers the graph above, and what it wrote is shown there.
         return
-    if outcome.status == FINISHED:
+    if outcome.status == FINISHED or (outcome.status == CAUGHT and outcome.returned):
+        # What a body returned whose routers failed counts, if an error handler takes over.
         if "messages" in run.modes:
             context = TaskContext(run, path, name, graph.base, graph.step + 1)
             yield from returned_messages(context, writes)
@@ -309,6 +310,15 @@ def is_message(value: Any) -> bool:
         cls.__name__ == "BaseMessage" and cls.__module__.startswith("langchain_core.")
         for cls in type(value).__mro__
     )
+
+
+def _running(graph: GraphState) -> Iterator[Path]:
+    """Yield the paths of the open step's tasks, and of the error handlers that took over from them."""
+    for path in graph.paths():
+        yield path
+    for path in graph.paths():
+        if (acting := graph.acting(path)) is not path:
+            yield acting
 
 
 def _know_input(run: Run, graph: GraphState, path: Path) -> None:

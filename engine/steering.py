@@ -60,7 +60,7 @@ def command_given(graph: GraphState, above: str) -> ParentCommand | None:
         above: The scope of the graph that runs it.
     """
     for path in graph.paths():
-        outcome = graph.outcomes.get(path)
+        outcome = graph.outcomes.get(graph.acting(path))
         if outcome is not None and outcome.writes and outcome.writes[0][0] == PARENT_WRITE:
             command = outcome.writes[0][1]
             return ParentCommand(command, above if command.graph == command.PARENT else None)

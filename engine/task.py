@@ -3,18 +3,18 @@
 The logic is one generator, ``attempts``. It yields what it wants called or how long it wants to sleep, and is sent
 what came of it; ``perform`` (threads) and ``aperform`` (asyncio) are the two thin ways to do that.
 
-    body ─ raises ─► retry policy ─ again ─► body
-      │                    └─ give up ──────────────► TaskFailed
+    body ─ raises ─► retry policy ─ again ──► AttemptFailed; body
+      │                    └─ give up ──────────────► TaskFailed, which names the node's error handler
       ├─ asks ──────────────────────────────────────► TaskInterrupted
       └─ returns ─► writes ─► routers ─ all answered ► TaskFinished(writes, goto)
-                                  └─ one raises ─────► TaskFinished(writes, goto=None), TaskFailed
+                                  └─ one raises ─────► TaskFinished(writes, goto=None), then as for the body
 
 Invariants:
 1. A body whose return is recorded is not called again: with the outcome ``unrouted`` only the routers run (C-4).
 2. An exception of user code keeps its type; it gains notes.
 3. What parks (interrupts, commands for a parent, drain) and what aborts (KeyboardInterrupt) is never retried.
 
-It must not append; it returns records.
+It must not append: it returns records, and wishes for those that are to be in the log before it goes on.
 """
 
 from __future__ import annotations
@@ -22,63 +22,38 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import random
 import time
-import traceback
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..replay.errors import InvalidUpdateError
-from ..replay.fold import apply_writes
-from ..replay.state import GOTO_WRITE, UNROUTED
+from ..replay.state import UNROUTED
 from ..wal.codec import Encoder
-from ..wal.record import Failure, TaskFailed, TaskFinished, TaskInterrupted, TaskRouted
+from .attempt import Attempts
 from .context import current
 from .control import Command
 from .effect import Done, Overrun
-from .errors import GraphInterrupt, ParentCommand
+from .errors import ParentCommand
+from .failure import ended, self_cancelled
 from .node import not_stoppable
-from .outcome import split_untracked, targets_of, writes_of
-from .response import refused_question
-from .retry import delay, policy_for
+from .outcome import writes_of
+from .routing import finished, routed, routed_again
 from .steering import is_meant, keep_command
+from .wish import Call, Join, Note, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
     from ..replay.state import Outcome
-    from ..wal.record import Record, Target, Write
+    from ..wal.record import Target, Write
     from .context import TaskContext
     from .job import Job
     from .node import Callee
     from .policy import TimeoutPolicy
     from .retry import RetryPolicy
     from .run import Run
-
-TRACEBACK_FRAMES = 16
-"""How many of the innermost frames a recorded failure keeps."""
+    from .wish import Wish
 
 
-class Call(NamedTuple):
-    """Wanted: the callable's answer to this argument."""
-
-    callee: Callee
-    argument: Any
-    timeout: TimeoutPolicy | None = None
-
-
-class Sleep(NamedTuple):
-    """Wanted: some seconds of rest."""
-
-    seconds: float
-
-
-class Join(NamedTuple):
-    """Wanted: that these tasks, called by the body, have ended."""
-
-    children: list[Any]
-
-
-Wish: TypeAlias = Call | Sleep | Join
 T = TypeVar("T")
 
 
@@ -86,20 +61,26 @@ def attempts(job: Job) -> Generator[Wish, Any, Done]:
     """Try a node's task until it ends one way or another, and say how."""
     node, context = job.node, job.context
     if job.outcome is not None and job.outcome.status == UNROUTED:
-        return (yield from _route_again(job, job.outcome))
+        return (yield from routed_again(job, job.outcome))
     if job.returned is not None:
-        return (yield from _routed(job, job.returned, []))
+        context.begin(1, None)
+        return (yield from routed(job, job.returned, []))
     before = encoded_values(job)
+    returned: tuple[list[Write], list[Target]] | Done
     try:
         value = job.input()
-        if node.callee is not None:
+        if node.callee is None:
+            context.begin(1, job.outcome)
+            returned = _meant(job, value, before)
+        else:
             wish = Call(node.callee, value, job.timeout)
-            value = yield from tried(wish, context, node.retry, job.outcome)
+            # A return that means nothing fails the attempt, as if the body had raised.
+            returned = yield from tried(
+                wish, context, node.retry, job.outcome, lambda value: _meant(job, value, before)
+            )
     except BaseException as error:
         returned = _raised(job, error)
-    else:
-        returned = _returned(job, value, before)
-    return returned if isinstance(returned, Done) else (yield from _routed(job, *returned))
+    return returned if isinstance(returned, Done) else (yield from routed(job, *returned))
 
 
 def attempted_plainly(job: Job) -> Done:
@@ -113,12 +94,12 @@ def attempted_plainly(job: Job) -> Done:
         value = callee.function(job.input()) if callee.is_bare else call(callee, job.input(), context)
     except BaseException as error:
         _join(context)
-        returned = _raised(job, error)
+        returned = _raised(job, self_cancelled(error, context.name))
     else:
         if context.children:
             _join(context)
         returned = _returned(job, value, before)
-    return returned if isinstance(returned, Done) else _finished(job, *returned)
+    return returned if isinstance(returned, Done) else finished(job, *returned)
 
 
 def _returned(
@@ -126,19 +107,29 @@ def _returned(
 ) -> tuple[list[Write], list[Target]] | Done:
     """Return what a body's value writes and where it goes, or how the task ends if that cannot be."""
     try:
+        return _meant(job, value, before)
+    except BaseException as error:
+        return ended(job, error)
+
+
+def _meant(job: Job, value: Any, before: dict[str, bytes] | None) -> tuple[list[Write], list[Target]] | Done:
+    """Return what a body's value writes and where it goes; or how the task ends, if that steers the graph above.
+
+    Raises:
+        InvalidUpdateError: The value means nothing to the graph.
+    """
+    try:
         if before is not None:
             check_untouched(job, before)
         return writes_of(job.run.program, job.node.name, value)
     except ParentCommand as steering:
         return keep_command(job, steering)
-    except BaseException as error:
-        return ended_by(error, job.run, job.context, job.outcome)
 
 
 def _raised(job: Job, error: BaseException) -> tuple[list[Write], list[Target]] | Done:
     """Return how a task ends whose body raised; a command from a subgraph is as good as a return."""
     if not isinstance(error, ParentCommand):
-        return ended_by(error, job.run, job.context, job.outcome)
+        return ended(job, error)
     if not is_meant(job, error):
         return keep_command(job, error)
     # A subgraph's node steers this graph: it is as if the subgraph had returned the command (G-3).
@@ -171,168 +162,40 @@ def check_untouched(job: Job, before: dict[str, bytes]) -> None:
 
 
 def tried(
-    call: Call, context: TaskContext[Run], retry: tuple[RetryPolicy, ...], outcome: Outcome | None
+    call: Call,
+    context: TaskContext[Run],
+    retry: tuple[RetryPolicy, ...],
+    outcome: Outcome | None,
+    meant: Callable[[Any], T] | None = None,
 ) -> Generator[Wish, Any, Any]:
-    """Call a body, again and again as its retry policies allow, and return what it returned.
+    """Call a body, again and again as its retry policies allow, and return what it returned, or what that means.
 
     Tasks that the body called and did not wait for are waited for here: they belong to it (T-7).
     """
-    attempt = 0
+    attempts = None
+    if retry or (outcome is not None and outcome.retry is not None):
+        attempts = Attempts(context, retry, outcome)
+        if (rest := attempts.rest()) > 0:
+            yield Sleep(rest)
     while True:
-        attempt += 1
-        context.begin(attempt, outcome)
+        context.begin(1 if attempts is None else attempts.next(), outcome)
         try:
             value = yield call
+            if context.children:
+                yield Join(context.children)
+            return value if meant is None else meant(value)
         except Exception as error:
             if context.children:
                 yield Join(context.children)
-            policy = policy_for(retry, error) if retry else None
-            if policy is None or attempt >= policy.max_attempts:
+            again = None if attempts is None else attempts.again(error)
+            if again is None:
                 raise
-            yield Sleep(delay(policy, attempt, random.random))
         except BaseException:
             if context.children:
                 yield Join(context.children)
             raise
-        else:
-            if context.children:
-                yield Join(context.children)
-            return value
-
-
-def ended_by(
-    error: BaseException,
-    run: Run,
-    context: TaskContext[Run],
-    outcome: Outcome | None,
-    *,
-    has_returned: bool = False,
-) -> Done:
-    """Return the outcome of a task whose body raised."""
-    path = context.path
-    if isinstance(error, GraphInterrupt):
-        known = {question.id for question in outcome.questions} if outcome is not None else set()
-        questions = tuple(question for question in context.asked if question.id not in known)
-        return Done(path, (TaskInterrupted(run.scope, path, questions),), error)
-    if (refused := refused_question(error)) is not None:
-        # The answer was at fault and not the task: it asks again, or waits for what asks in it.
-        task, question = refused
-        held = outcome is not None and any(question.id == known.id for known in outcome.questions)
-        asked = (question,) if task == context.id or held else ()
-        return Done(path, (TaskInterrupted(run.scope, path, asked),), error)
-    if isinstance(error, Exception):
-        add_notes(run, context, error, has_returned=has_returned)
-        return Done(path, (TaskFailed(run.scope, path, failure_of(error), context.attempt),), error)
-    # Drained, cancelled or aborted: nothing can be said of the task, so it is simply not finished.
-    return Done(path, (), error)
-
-
-def _routed(job: Job, writes: list[Write], targets: list[Target]) -> Generator[Wish, Any, Done]:
-    """Run the routers of a body that returned, and make its outcome."""
-    node = job.node
-    if not node.branches:
-        return _finished(job, writes, targets)
-    scope = job.run.scope
-    kept, untracked = split_untracked(job.run.program, writes)
-    # A command's goto is part of what the body returned. If the routers fail it must survive them, so it is
-    # kept as a write of its own until they succeed.
-    try:
-        chosen = yield from _ask_routers(job, writes)
-    except BaseException as error:
-        ended = ended_by(error, job.run, job.context, job.outcome, has_returned=True)
-        return _after_body(job, ended, kept, targets)
-    goto = (*targets, *node.targets, *chosen)
-    return Done(job.path, (TaskFinished(scope, job.path, kept, goto),), None, untracked)
-
-
-def _finished(job: Job, writes: list[Write], targets: list[Target]) -> Done:
-    """Return the outcome of a body that returned, for a node without routers."""
-    node, path = job.node, job.path
-    run = job.run
-    kept, untracked = split_untracked(run.program, writes)
-    goto = (*targets, *node.targets) if targets else node.targets
-    return Done(path, (TaskFinished(run.scope, path, kept, goto),), None, untracked)
-
-
-def _ask_routers(job: Job, writes: list[Write]) -> Generator[Wish, Any, list[Target]]:
-    """Ask each router, showing it the state with the task's own writes applied but not its siblings'."""
-    run, node = job.run, job.node
-    before = {**job.graph.values, **run.untracked} if run.untracked else job.graph.values
-    values = apply_writes(run.program.blueprint, before, [(node.name, write) for write in writes], bump=False)
-    chosen: list[Target] = []
-    for branch in node.branches:
-        answer = yield Call(branch.call, branch.reader.read(values, run))
-        chosen.extend(targets_of(run.program, branch, answer))
-    return chosen
-
-
-def _after_body(job: Job, ended: Done, writes: tuple[Write, ...], targets: list[Target]) -> Done:
-    """Record that the body returned, before what became of its routers."""
-    kept = (
-        (*writes, (GOTO_WRITE, [list(t) if isinstance(t, tuple) else t for t in targets]))
-        if targets
-        else writes
-    )
-    body: Record = TaskFinished(job.run.scope, job.path, kept, None)
-    return ended._replace(records=(body, *ended.records))
-
-
-def _route_again(job: Job, outcome: Outcome) -> Generator[Wish, Any, Done]:
-    """Run only the routers of a task whose body's return is recorded."""
-    context = job.context
-    context.begin(1, outcome)
-    own = [write for write in outcome.writes if write[0] != GOTO_WRITE]
-    kept = [
-        tuple(t) if isinstance(t, list) else t
-        for key, value in outcome.writes
-        if key == GOTO_WRITE
-        for t in value
-    ]
-    try:
-        chosen = yield from _ask_routers(job, own)
-    except BaseException as error:
-        return ended_by(error, job.run, context, outcome, has_returned=True)
-    goto = (*kept, *job.node.targets, *chosen)
-    return Done(job.path, (TaskRouted(job.run.scope, job.path, goto),))
-
-
-def add_notes(
-    run: Run, context: TaskContext[Run], error: BaseException, *, has_returned: bool = False
-) -> None:
-    """Say on a user's exception where it happened, what is safe, and how to go on.
-
-    Args:
-        run: The run.
-        context: The task.
-        error: The exception.
-        has_returned: Whether the task's body returned, so that only its routers are to be asked again.
-    """
-    if any(note.startswith("During task with name") for note in getattr(error, "__notes__", ())):
-        return
-    error.add_note(f"During task with name '{context.name}' and id '{context.id}'")
-    if run.recorder.writer is not None:
-        tries = f", attempt {context.attempt}" if context.attempt > 1 else ""
-        safe, again = (
-            ("what its body returned is recorded", "asks its routers again")
-            if has_returned
-            else ("it has no outcome yet; what it called by @task is kept", "runs this task again")
-        )
-        error.add_note(
-            f"in step {context.step} of thread {run.thread!r}{tries}: {safe}, and so are outcomes of the step's other "
-            f"tasks; after mending the cause, invoke(None, config) {again}"
-        )
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Return an exception as the text that is recorded of it."""
-    kind = type(error)
-    frames = traceback.format_tb(error.__traceback__)[-TRACEBACK_FRAMES:]
-    return Failure(
-        f"{kind.__module__}.{kind.__qualname__}",
-        repr(error),
-        "".join(frames),
-        tuple(getattr(error, "__notes__", ())),
-    )
+        yield Note((again.record,))
+        yield Sleep(again.pause)
 
 
 def perform(job: Job) -> Done:
@@ -365,9 +228,14 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
             try:
                 answer = call(wish.callee, wish.argument, context, wish.timeout)
             except BaseException as error:
-                send, answer = wishes.throw, error
+                send, answer = wishes.throw, self_cancelled(error, context.name)
         elif wish.__class__ is Sleep:
             time.sleep(wish.seconds)
+        elif wish.__class__ is Note:
+            try:
+                context.run.recorder.record(wish.records)
+            except BaseException as error:
+                send, answer = wishes.throw, error
         else:
             _join(context)
 
@@ -435,9 +303,17 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
                         # What the body called belongs to it, so it is cancelled too.
                         for child in context.children:
                             child.stop()
+                        task = asyncio.current_task()
+                        if task is None or not task.cancelling():
+                            error = self_cancelled(error, context.name)
                     send, answer = wishes.throw, error
             elif wish.__class__ is Sleep:
                 await asyncio.sleep(wish.seconds)
+            elif wish.__class__ is Note:
+                try:
+                    await context.run.recorder.arecord(wish.records)
+                except BaseException as error:
+                    send, answer = wishes.throw, error
             else:
                 for child in wish.children:
                     await child.awaited()

@@ -124,7 +124,7 @@ def _task(
     within = [
         held
         for held in (*found.thread.scopes, *found.thread.unread)
-        if runs_in(found.thread, held, scope, path)
+        if runs_in(found.thread, held, scope, graph.acting(path))
     ]
     if live and within:
         asked += [item.question for item in open_questions(found.thread) if item.scope in within]

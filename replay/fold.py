@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from ..wal.record import (
+    AttemptFailed,
     Forked,
     Record,
     RunEnded,
@@ -41,11 +42,13 @@ from ..wal.record import (
 )
 from .channel import MISSING
 from .errors import InvalidUpdateError
+from .follow import finish, quiescent, route
 from .identity import ends_with_step
 from .ledger import Ledger
 from .plain import graph_from_plain, thread_from_plain
 from .scopes import above
 from .state import (
+    CAUGHT,
     DUE,
     FAILED,
     FINISHED,
@@ -56,8 +59,10 @@ from .state import (
     OUTCOMES,
     UNROUTED,
     WAITING,
+    Caught,
     GraphState,
     Outcome,
+    Retry,
     ThreadState,
     Unread,
     new,
@@ -69,7 +74,6 @@ if TYPE_CHECKING:
 
     from ..wal.record import Path, Question, Target, Write
     from .blueprint import Blueprint
-    from .state import JoinKey, SendKept
 
     Blueprints: TypeAlias = Callable[[str], Blueprint | None]
     """Scope → the blueprint of its graph, or None where it is not known (yet)."""
@@ -170,11 +174,17 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             before = graph.outcomes.get(path) or NOTHING
             writes = tuple(write for write in before.writes if write[0] != GOTO_WRITE)
             return _with(
-                graph, path, before._replace(status=FINISHED, writes=writes, goto=goto, failure=None)
+                graph,
+                path,
+                before._replace(status=FINISHED, writes=writes, goto=goto, failure=None, retry=None),
             )
-        case TaskFailed(_, path, failure, attempts):
+        case TaskFailed():
+            return _failed(graph, record)
+        case AttemptFailed(_, path, _, attempt, first_at, at, due_at):
             before = graph.outcomes.get(path) or NOTHING
-            return _with(graph, path, before._replace(status=FAILED, failure=failure, attempts=attempts))
+            retry = Retry(attempt, first_at, at, due_at)
+            status = UNROUTED if before.returned else DUE
+            return _with(graph, path, before._replace(status=status, retry=retry))
         case TaskInterrupted(_, path, questions, call):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, _asked(before, questions)._replace(call=call))
@@ -216,9 +226,13 @@ def commit(blueprint: Blueprint, graph: GraphState, seq: int, record: StepCommit
     if len(due) == 1 and not sends:
         # What most steps are: the names of the nodes that are due are the path of the one task.
         outcome = found(due) or NOTHING
+        if outcome.caught is not None:
+            outcome = graph.standing(due) or NOTHING
         writes, targets = outcome.writes, outcome.goto
     else:
         done = [found(path) or NOTHING for path in _in_order(graph)]
+        if any(outcome.caught is not None for outcome in done):
+            done = [graph.standing(path) or NOTHING for path in _in_order(graph)]
         writes = [write for outcome in done for write in outcome.writes]
         targets = [target for outcome in done for target in outcome.goto]
     try:
@@ -228,10 +242,10 @@ def commit(blueprint: Blueprint, graph: GraphState, seq: int, record: StepCommit
         _name_authors(error, [(node, write) for node, outcome in named for write in outcome.writes])
         raise
     ran = due or ran
-    due, sends, joins, deferred = _route(targets, (), (), joins, deferred)
+    due, sends, joins, deferred = route(targets, (), (), joins, deferred)
     if not due:
-        due, joins, deferred = _quiescent(joins, deferred)
-        values = _finish(blueprint, values)
+        due, joins, deferred = quiescent(joins, deferred)
+        values = finish(blueprint, values)
     return new(GraphState, (
         values, step + 1, seq, record.at, "loop", base, due, sends, joins, deferred, ran, NO_INPUT, False, EMPTY,
         ended, reason, metadata if notes is None else notes, caller, run, above, None,
@@ -316,7 +330,7 @@ def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskF
     status = FINISHED
     if goto is None:
         status, goto = UNROUTED, ()
-    fields = (status, writes, goto, call, None, 0, before.questions, before.answers, True)
+    fields = (status, writes, goto, call, None, 0, before.questions, before.answers, True, None, None)
     outcome = new(Outcome, fields)
     return with_field(graph, OUTCOMES, graph.outcomes.put(path, outcome))
 
@@ -335,6 +349,21 @@ EVERY_STEP: dict[type, Callable[[Blueprint, GraphState, int, Any], GraphState]] 
 
 def _with(graph: GraphState, path: Path, outcome: Outcome) -> GraphState:
     return with_field(graph, OUTCOMES, graph.outcomes.put(path, outcome))
+
+
+def _failed(graph: GraphState, record: TaskFailed) -> GraphState:
+    """Take note of a failure. One that a handler takes over is final: what the body had returned by then counts."""
+    before = graph.outcomes.get(record.path) or NOTHING
+    after = before._replace(status=FAILED, failure=record.failure, attempts=record.attempts, retry=None)
+    if record.handler is not None:
+        own = [target for key, targets in before.writes if key == GOTO_WRITE for target in targets]
+        after = after._replace(
+            status=CAUGHT,
+            writes=tuple(write for write in before.writes if write[0] != GOTO_WRITE),
+            goto=tuple(tuple(target) if isinstance(target, list) else target for target in own),
+            caught=Caught(record.handler, record.error),
+        )
+    return _with(graph, record.path, after)
 
 
 def _due_again(outcomes: Ledger[Outcome]) -> Ledger[Outcome]:
@@ -373,11 +402,11 @@ def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdit
     targets = [target for edit in record.edits for target in edit.goto]
     if record.how == "command":
         values = apply_writes(blueprint, graph.values, writes, bump=False)
-        due, sends, joins, deferred = _route(targets, graph.due, graph.sends, graph.joins, graph.deferred)
+        due, sends, joins, deferred = route(targets, graph.due, graph.sends, graph.joins, graph.deferred)
         return graph._replace(values=values, due=due, sends=sends, joins=joins, deferred=deferred)
     if record.how == "clear":
         # The stored writes of finished tasks are applied, and nothing is due any more (U-4).
-        done = [(path, graph.outcomes.get(path) or NOTHING) for path in _in_order(graph)]
+        done = [(path, graph.standing(path) or NOTHING) for path in _in_order(graph)]
         writes = [
             (graph.node_of(path), write)
             for path, outcome in done
@@ -386,9 +415,9 @@ def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdit
             if write[0] in blueprint.channels
         ]
     values = apply_writes(blueprint, graph.values, writes)
-    due, sends, joins, deferred = _route(targets, (), (), graph.joins, graph.deferred)
+    due, sends, joins, deferred = route(targets, (), (), graph.joins, graph.deferred)
     if not due:
-        due, joins, deferred = _quiescent(joins, deferred)
+        due, joins, deferred = quiescent(joins, deferred)
     ran = tuple(sorted({edit.as_node for edit in record.edits if edit.as_node})) or (
         graph.due if record.how == "clear" else ()
     )
@@ -410,60 +439,6 @@ def _in_order(graph: GraphState) -> Iterable[Path]:
     if not graph.sends:
         return [(name,) for name in graph.due]
     return [*((name,) for name in graph.due), *((index,) for index in range(len(graph.sends)))]
-
-
-def _route(
-    targets: Sequence[Target],
-    due: tuple[str, ...],
-    sends: tuple[SendKept, ...],
-    joins: dict[JoinKey, frozenset[str]],
-    deferred: frozenset[str],
-) -> tuple[tuple[str, ...], tuple[SendKept, ...], dict[JoinKey, frozenset[str]], frozenset[str]]:
-    """Follow targets: return what is due, in order of names, the sends in order of arrival, joins and deferrals."""
-    if len(targets) == 1 and not due and isinstance(targets[0], str):
-        return (targets[0],), sends, joins, deferred
-    names, sent = set(due), list(sends)
-    for target in targets:
-        if isinstance(target, str):
-            names.add(target)
-            continue
-        match target:
-            case ("send", *_):
-                sent.append(target[1:])
-            case ("defer", node):
-                deferred = deferred | {node}
-            case ("join", members, end, late, arrived):
-                key = (tuple(members), end, late)
-                seen = joins.get(key, frozenset()) | {arrived}
-                joins = {**joins, key: seen}
-                if len(seen) == len(key[0]) and not late:
-                    names.add(end)
-                    joins = {held: value for held, value in joins.items() if held != key}
-            case _:
-                message = f"a target of unknown form is recorded: {target!r}"
-                raise AssertionError(message)
-    return tuple(sorted(names)), tuple(sent), joins, deferred
-
-
-def _quiescent(
-    joins: dict[JoinKey, frozenset[str]], deferred: frozenset[str]
-) -> tuple[tuple[str, ...], dict[JoinKey, frozenset[str]], frozenset[str]]:
-    """Release what waits until no node is due: deferred nodes, and full joins of deferred nodes (A-6, A-7)."""
-    full = [key for key, seen in joins.items() if key[2] and len(seen) == len(key[0])]
-    if not deferred and not full:
-        return (), joins, deferred
-    due = tuple(sorted(deferred | {key[1] for key in full}))
-    return due, {key: seen for key, seen in joins.items() if key not in full}, frozenset()
-
-
-def _finish(blueprint: Blueprint, values: dict[str, Any]) -> dict[str, Any]:
-    """Tell the channels that wait for it that nothing else is due (A-6)."""
-    for key in blueprint.finishing:
-        if key in values:
-            finished = blueprint.channels[key].finish(values[key])
-            if finished is not values[key]:
-                values = {**values, key: finished}
-    return values
 
 
 def without_children(state: ThreadState, scope: str) -> ThreadState:

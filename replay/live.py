@@ -27,7 +27,7 @@ def live_values(blueprint: Blueprint, graph: GraphState) -> dict[str, Any]:
         return values
     written: dict[str, list[tuple[str, Write]]] = {}
     for path in sorted(graph.paths(), key=lambda p: (isinstance(p[0], int), p[0])):
-        outcome = graph.outcomes.get(path)
+        outcome = graph.standing(path)
         if outcome is not None and outcome.status == FINISHED:
             for write in outcome.writes:
                 if write[0] == "__root__" or write[0][:2] != "__":

@@ -19,7 +19,7 @@ from ..wal.errors import FormatTooNew
 from ..wal.record import Failure, Question, Reference
 from ..wal.wire import FROM_WIRE, TO_WIRE
 from .ledger import Ledger
-from .state import NO_INPUT, GraphState, Outcome, ThreadState, Unread
+from .state import NO_INPUT, Caught, GraphState, Outcome, Retry, ThreadState, Unread
 
 FORM = 1
 """The version of the plain form."""
@@ -124,7 +124,7 @@ def thread_from_plain(plain: dict[str, Any]) -> ThreadState:
 
 
 def _outcome_to_plain(outcome: Outcome) -> list[Any]:
-    return [
+    plain: list[Any] = [
         outcome.status,
         [list(write) for write in outcome.writes],
         list(outcome.goto),
@@ -135,10 +135,16 @@ def _outcome_to_plain(outcome: Outcome) -> list[Any]:
         [list(answer) for answer in outcome.answers],
         outcome.returned,
     ]
+    if outcome.retry is not None or outcome.caught is not None:
+        # Left out where there is neither, which is nearly always.
+        plain.append(None if outcome.retry is None else list(outcome.retry))
+        plain.append(None if outcome.caught is None else list(outcome.caught))
+    return plain
 
 
 def _outcome_from_plain(plain: list[Any]) -> Outcome:
-    status, writes, goto, call, failure, attempts, questions, answers, returned = plain
+    status, writes, goto, call, failure, attempts, questions, answers, returned, *rest = plain
+    retry, caught = rest or (None, None)
     return Outcome(
         status,
         tuple((channel, value) for channel, value in writes),
@@ -149,6 +155,8 @@ def _outcome_from_plain(plain: list[Any]) -> Outcome:
         tuple(Question(*question) for question in questions),
         tuple((key, value) for key, value in answers),
         returned,
+        None if retry is None else Retry(*retry),
+        None if caught is None else Caught(*caught),
     )
 
 

@@ -7,6 +7,9 @@
                    a task waits           → Suspend    the run ends, its questions are open
                    all finished           → Commit     close the step
 
+    A task that failed into an error handler is as far as its handler is: the handler is what is executed, what fails
+    and what waits in its place.
+
 Plan never asks whether it is recovering. An unfinished step simply plans to finish; that is all the resume code
 there is.
 
@@ -83,6 +86,9 @@ def plan(graph: GraphState) -> Move:
     waiting = False
     for each in graph.paths():
         outcome = graph.outcomes.get(each)
+        if outcome is not None and outcome.caught is not None:
+            each = graph.acting(each)  # noqa: PLW2901 - what is to be done for the task, its handler does
+            outcome = graph.outcomes.get(each)
         if outcome is None or outcome.status in {DUE, UNROUTED}:
             execute.append(each)
         elif outcome.status == FAILED:
@@ -102,7 +108,7 @@ def unfinished(graph: GraphState) -> tuple[str, ...]:
     """Return the names of the nodes that are due or not finished: what users see as ``next``."""
     names: list[str] = []
     for path in graph.paths():
-        outcome = graph.outcomes.get(path)
+        outcome = graph.standing(path)
         if outcome is None or outcome.status in {DUE, UNROUTED, FAILED, WAITING}:
             names.append(graph.node_of(path))
     if not names and graph.opened:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..wal.record import Forked, RunStarted, StateEdited, StepCommitted
+from ..wal.record import HANDLER, Forked, RunStarted, StateEdited, StepCommitted
 from .identity import shorter_scope
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def caller(state: ThreadState, scope: str) -> Path | None:
 def around(state: ThreadState, scope: str, path: Path) -> Iterator[tuple[str, Path]]:
     """Yield scope and path of the tasks around a task, innermost first."""
     while True:
-        while len(path) > 1:
+        # What an error handler asked or called does not wake the task that failed.
+        while len(path) > 1 and path[-1] != HANDLER:
             path = path[:-1]
             yield scope, path
         outer = caller(state, scope)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-from ..wal.record import Failure, Path, Question, Reference, Target, Write
+from ..wal.record import HANDLER, Failure, Path, Question, Reference, Target, Write
 from .ledger import Ledger
 
 JoinKey: TypeAlias = tuple[tuple[str, ...], str, bool]
@@ -31,10 +31,28 @@ SendKept: TypeAlias = tuple[Any, ...]
 """A ``Send``: node and argument, and behind them its time-out as plain data if it brings one."""
 
 FINISHED, UNROUTED, DUE, WAITING, FAILED = "finished", "unrouted", "due", "waiting", "failed"
-"""Statuses of an outcome. UNROUTED: the body returned, its routers have not. DUE: to be run again."""
+CAUGHT = "caught"
+"""Statuses of an outcome. UNROUTED: the body returned, its routers have not. DUE: to be run again. CAUGHT: it failed
+for good, and an error handler runs in its place, whose outcome stands at the path that ``acting`` gives."""
 
 GOTO_WRITE = "__goto__"
 """The write under which a body's own targets are kept while its routers have not succeeded; no channel's."""
+
+
+class Retry(NamedTuple):
+    """The attempts that failed so far of a task that is being retried: how many, and their times in nanoseconds."""
+
+    attempts: int
+    first_at: int
+    at: int
+    due_at: int
+
+
+class Caught(NamedTuple):
+    """Which node handles a failure, and the exception as ``wal.codec`` wrote it."""
+
+    handler: str
+    error: bytes
 
 
 class Outcome(NamedTuple):
@@ -50,6 +68,8 @@ class Outcome(NamedTuple):
     answers: tuple[tuple[str, Any], ...] = ()
     returned: bool = False
     """Whether the body returned, so that at most its routers are left to run."""
+    retry: Retry | None = None
+    caught: Caught | None = None
 
     def pending(self) -> tuple[Question, ...]:
         """Return the questions that have no answer yet."""
@@ -114,7 +134,27 @@ class GraphState(NamedTuple):
     def node_of(self, path: Path) -> str:
         """Return the name of the node that runs at ``path``."""
         head = path[0]
+        if len(path) > 1 and path[1] == HANDLER:
+            failed = self.outcomes.get(path[:1])
+            if failed is not None and failed.caught is not None:
+                return failed.caught.handler
         return self.sends[head][0] if isinstance(head, int) else head
+
+    def acting(self, path: Path) -> Path:
+        """Return the path of what runs for a task of the step: its own, or that of its error handler."""
+        outcome = self.outcomes.get(path)
+        return path if outcome is None or outcome.caught is None else (*path, HANDLER)
+
+    def standing(self, path: Path) -> Outcome | None:
+        """Return what counts for a task of the step: its outcome, and once it has failed for good, its handler's.
+
+        What its body returned before its routers failed comes first among the writes.
+        """
+        outcome = self.outcomes.get(path)
+        if outcome is None or outcome.caught is None:
+            return outcome
+        handling = self.outcomes.get((*path, HANDLER)) or Outcome(DUE)
+        return handling._replace(writes=outcome.writes + handling.writes, goto=outcome.goto + handling.goto)
 
     def questions(self) -> list[tuple[Path, Question]]:
         """Return the unanswered questions of the open step with the path that asked each."""

@@ -62,7 +62,7 @@ BANNED = {
 APART = ("tools/", "tests/", "bench/", "examples/")
 RANDOM = (
     "engine/session.py",  # a run that nobody named gets an id before anything of it is recorded
-    "engine/task.py",  # delays before a retry are jittered
+    "engine/attempt.py",  # delays before a retry are jittered
     "engine/messages.py",  # a message gets its id when a task has returned it, before the log
     "wal/",  # the id of a frame must not repeat, and means nothing
 )

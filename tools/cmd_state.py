@@ -212,7 +212,7 @@ def _values(blueprint: Blueprint | None, graph: GraphState, *, live: bool) -> di
     values = graph.values
     if live:
         for path in sorted(graph.paths(), key=lambda each: (isinstance(each[0], int), each[0])):
-            outcome = graph.outcomes.get(path)
+            outcome = graph.standing(path)
             if outcome is not None and outcome.status == FINISHED:
                 writes = [
                     (graph.node_of(path), write) for write in outcome.writes if write[0] in blueprint.channels

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, assert_never
 
 from ..wal.codec import Opaque
 from ..wal.record import (
+    AttemptFailed,
     Forked,
     Path,
     Record,
@@ -137,9 +138,13 @@ def line_of(record: Record) -> Line:
             return Line(path_text(path), f"{called}{writes_text(writes)}{after}".strip())
         case TaskRouted(_, path, goto):
             return Line(path_text(path), targets_text(goto).strip())
-        case TaskFailed(_, path, failure, attempts):
+        case TaskFailed(_, path, failure, attempts, handler):
             tries = f" · {attempts} attempts" if attempts > 1 else ""
-            return Line(path_text(path), f"{visible(failure.type)}: {shortened(failure.text)}{tries}")
+            then = "" if handler is None else f" · {visible(handler)} takes over"
+            return Line(path_text(path), f"{visible(failure.type)}: {shortened(failure.text)}{tries}{then}")
+        case AttemptFailed(_, path, failure, attempt, _, at, due_at):
+            then = f" · attempt {attempt}, the next after {(due_at - at) / 1e9:.3g} s"
+            return Line(path_text(path), f"{visible(failure.type)}: {shortened(failure.text)}{then}")
         case TaskInterrupted(_, path, questions):
             asked = ", ".join(preview(question.value) for question in questions)
             return Line(path_text(path), f"asks {asked}" if questions else "waits for what it runs")

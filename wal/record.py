@@ -15,8 +15,9 @@ SCOPE      The graph that a record is about: ``""`` for the graph that the user 
            not the task's first; without task ids if its history goes on from run to run. A subgraph's records lie in
            the log of the thread that called it, so that parent and child commit together.
 
-PATH       The task within its scope and step: ``("fetch",)`` for a node, ``(3,)`` for the fourth ``Send``, and the
-           caller's path with the position (int) or the key (str) of the call for a nested ``@task``.
+PATH       The task within its scope and step: ``("fetch",)`` for a node, ``(3,)`` for the fourth ``Send``, the caller's
+           path with the position (int) or the key (str) of the call for a nested ``@task``, and the path of the task
+           that failed with ``HANDLER`` for its error handler.
 
 TARGET     Where a finished task sends control: the name of a node; ``("send", node, arg)``, with ``[run, idle,
            refresh_on]`` behind it if the ``Send`` brings a time-out; ``("join", members, end, deferred, arrived)`` when
@@ -29,7 +30,8 @@ CHANGE     New kinds and new trailing fields (with a default) may be added. Noth
 Invariants:
 1. The union ``Record`` is closed: every ``match`` over it ends in ``assert_never``.
 2. ``KINDS`` numbers are part of the on-disk format; golden bytes in ``tests/wal/golden`` pin each of them.
-3. Time is in the barriers (``at``, nanoseconds since 1970, never smaller than the thread's last), nowhere else.
+3. Time is in the barriers (``at``, nanoseconds since 1970, never smaller than the thread's last), and in
+   ``AttemptFailed``, since attempts are timed; nowhere else.
 
 This module must not know what records mean, nor how they are stored.
 """
@@ -41,6 +43,10 @@ from typing import Any, NamedTuple, TypeAlias
 Path: TypeAlias = tuple[str | int, ...]
 Write: TypeAlias = tuple[str, Any]
 Target: TypeAlias = str | tuple[Any, ...]
+
+
+HANDLER = "__error_handler__"
+"""What follows the path of a task that failed in the path of the error handler that runs in its place."""
 
 
 class Reference(NamedTuple):
@@ -151,6 +157,25 @@ class TaskFailed(NamedTuple):
     path: Path
     failure: Failure
     attempts: int
+    handler: str | None = None
+    """The node that runs in the task's place now; the task itself is not run again."""
+    error: bytes = b""
+    """For the handler: the exception as ``wal.codec`` writes it; empty if it cannot be written."""
+
+
+class AttemptFailed(NamedTuple):
+    """A task's body or routers raised and are to be tried again; times in nanoseconds, as in barriers.
+
+    ``first_at`` is when the first attempt began, ``at`` when this one failed, ``due_at`` when the next is to begin.
+    """
+
+    scope: str
+    path: Path
+    failure: Failure
+    attempt: int
+    first_at: int
+    at: int
+    due_at: int
 
 
 class TaskInterrupted(NamedTuple):
@@ -232,6 +257,7 @@ Record: TypeAlias = (
     | TaskFinished
     | TaskRouted
     | TaskFailed
+    | AttemptFailed
     | TaskInterrupted
     | TaskAnswered
     | StepCommitted
@@ -256,6 +282,7 @@ KINDS: dict[int, type[Record]] = {
     12: StateEdited,
     13: Forked,
     14: StateFolded,
+    15: AttemptFailed,
 }
 """Kind number on disk → record class."""
 

@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 
 from .record import (
     NUMBERS,
+    AttemptFailed,
     Edit,
     Failure,
     Forked,
@@ -112,9 +113,15 @@ def _task_routed(record: Any, values: Values) -> list[Any]:
     return [6, scope, [*path], _targets(goto, values)]
 
 
+def _failure(failure: Failure) -> list[Any]:
+    kind, text, traceback, notes = failure
+    return [kind, text, traceback, [*notes]]
+
+
 def _task_failed(record: Any, _values: Values) -> list[Any]:
-    scope, path, (kind, text, traceback, notes), attempts = record
-    return [7, scope, [*path], [kind, text, traceback, [*notes]], attempts]
+    scope, path, failure, attempts, handler, error = record
+    array = [7, scope, [*path], _failure(failure), attempts]
+    return array if handler is None else [*array, handler, error]
 
 
 def _task_interrupted(record: Any, values: Values) -> list[Any]:
@@ -157,6 +164,11 @@ def _state_folded(record: Any, values: Values) -> list[Any]:
     return [14, *record]
 
 
+def _attempt_failed(record: Any, _values: Values) -> list[Any]:
+    scope, path, failure, *rest = record
+    return [15, scope, [*path], _failure(failure), *rest]
+
+
 TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     ThreadCreated: _thread_created,
     RunStarted: _run_started,
@@ -172,6 +184,7 @@ TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     StateEdited: _state_edited,
     Forked: _forked,
     StateFolded: _state_folded,
+    AttemptFailed: _attempt_failed,
 }
 """Record class → what makes its array and collects its user values."""
 
@@ -204,9 +217,24 @@ def _read_task_routed(scope: str, path: list[Any], goto: list[Any]) -> TaskRoute
     return TaskRouted(scope, tuple(path), _read_targets(goto))
 
 
-def _read_task_failed(scope: str, path: list[Any], failure: list[Any], attempts: int) -> TaskFailed:
+def _read_failure(failure: list[Any]) -> Failure:
     kind, text, traceback, notes = failure
-    return TaskFailed(scope, tuple(path), Failure(kind, text, traceback, tuple(notes)), attempts)
+    return Failure(kind, text, traceback, tuple(notes))
+
+
+def _read_task_failed(
+    scope: str,
+    path: list[Any],
+    failure: list[Any],
+    attempts: int,
+    handler: str | None = None,
+    error: bytes = b"",
+) -> TaskFailed:
+    return TaskFailed(scope, tuple(path), _read_failure(failure), attempts, handler, error)
+
+
+def _read_attempt_failed(scope: str, path: list[Any], failure: list[Any], *rest: Any) -> AttemptFailed:
+    return AttemptFailed(scope, tuple(path), _read_failure(failure), *rest)
 
 
 def _read_task_interrupted(
@@ -244,6 +272,7 @@ FROM_WIRE: dict[int, Callable[..., Record]] = {
     12: _read_state_edited,
     13: Forked,
     14: StateFolded,
+    15: _read_attempt_failed,
 }
 """Kind number → what rebuilds the record from the rest of its array."""
 

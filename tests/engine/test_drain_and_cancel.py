@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from helpers import THREAD, Trail, chain, steps_of
 
-from walgraph import START, GraphDrained, MemoryLog, RunControl, StateGraph, entrypoint, task
+from walgraph import (
+    START,
+    GraphDrained,
+    MemoryLog,
+    RunControl,
+    StateGraph,
+    entrypoint,
+    task,
+)
 
 
 def noting(ran, name, body=None):
@@ -282,23 +290,6 @@ def test_a_synchronous_node_is_waited_for_when_its_run_is_cancelled(log) -> None
         return ended.is_set()
 
     assert asyncio.run(main())
-
-
-def test_a_node_that_cancels_itself_fails_the_run_and_can_be_resumed(log) -> None:
-    """Nobody cancelled the run, so it must neither hang nor be taken for finished (CN-2)."""
-    ran: list[int] = []
-
-    async def node(state):
-        ran.append(1)
-        if len(ran) == 1:
-            raise asyncio.CancelledError
-        return {"trail": ["node"]}
-
-    graph = chain(node).compile(log)
-    with pytest.raises(BaseException):  # noqa: B017 - what kind is the driver's to say; that it ends is the claim
-        asyncio.run(graph.ainvoke({"trail": []}, THREAD))
-    assert graph.get_state(THREAD).next == ("node",)
-    assert asyncio.run(graph.ainvoke(None, THREAD)) == {"trail": ["node"]}
 
 
 def test_an_interrupt_from_the_keyboard_leaves_a_thread_that_can_be_resumed(log, durability) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from walgraph.engine.errors import GraphDrained, GraphInterrupt
 from walgraph.engine.retry import InvalidRetryPolicy, RetryPolicy, default_retry_on, delay, policy_for
-from walgraph.replay.errors import NonDeterminism
+from walgraph.replay.errors import InvalidUpdateError, NonDeterminism
 from walgraph.wal.errors import LogFailed, NotSerializable, StaleWriter
 
 RETRIED = [
@@ -20,6 +20,7 @@ RETRIED = [
     AttributeError(),
     AssertionError(),
     Exception(),
+    InvalidUpdateError(""),
     type("OfAUser", (Exception,), {})(),
 ]
 GIVEN_UP = [

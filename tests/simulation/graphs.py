@@ -29,12 +29,14 @@ from walgraph import (
     END,
     START,
     Command,
+    NodeError,
     RetryPolicy,
     Send,
     StateGraph,
     entrypoint,
     idempotency_key,
     interrupt,
+    register_type,
     task,
 )
 
@@ -42,6 +44,8 @@ Pick = Callable[[int], int]
 
 AGAIN_BELOW = 8
 """The edge that leads back is taken only while the trace is shorter than this."""
+RETRIED = 2
+"""How often a node fails that is retried."""
 LARGE = 40_000
 """Characters of a value that goes out of line in the log."""
 
@@ -56,6 +60,11 @@ class Outside(Protocol):
 
 class Flaky(ConnectionError):
     """What a node raises the first time that it is tried."""
+
+
+@register_type
+class Broken(ValueError):
+    """What a node raises whose error handler is to run; known in every process that handles it."""
 
 
 class CallShape(NamedTuple):
@@ -103,7 +112,7 @@ class State(TypedDict, total=False):
 
 KINDS = (
     "plain", "plain", "plain", "calls", "calls", "asks", "commands", "sends", "flaky", "retried", "spoiled",
-    "large", "inner", "invokes", "aborts", "steers",
+    "large", "inner", "invokes", "aborts", "steers", "handled", "handled asks", "handled flaky", "handled goes",
 )  # fmt: skip
 CALL_KINDS = ("plain", "plain", "plain", "flaky", "retried", "asks", "spoiled", "nested")
 
@@ -129,7 +138,7 @@ def _a_node(pick: Pick, names: list[str], index: int, depth: int) -> NodeShape:
     if (
         (kind in {"inner", "invokes"} and depth)
         or (kind == "steers" and not depth)
-        or (kind in {"commands", "sends"} and not later)
+        or (kind in {"commands", "sends", "handled goes"} and not later)
     ):
         kind = "plain"
     return NodeShape(
@@ -137,9 +146,9 @@ def _a_node(pick: Pick, names: list[str], index: int, depth: int) -> NodeShape:
         kind,
         deferred=index > 0 and pick(6) == 0,
         calls=tuple(_a_call(pick, 0) for _ in range(1 + pick(3))) if kind == "calls" else (),
-        questions=1 + pick(2) if kind == "asks" else 0,
+        questions=1 + pick(2) if kind in {"asks", "handled asks"} else 0,
         goto=tuple(later[pick(len(later))] for _ in range(1 + pick(2)))
-        if kind in {"commands", "sends"}
+        if kind in {"commands", "sends", "handled goes"}
         else (),
         inner=a_shape(pick, depth=depth + 1) if kind in {"inner", "invokes"} else None,
     )
@@ -201,7 +210,10 @@ def build(shape: Shape, outside: Outside, *, asynchronous: bool = False, prefix:
         retry = (
             RetryPolicy(initial_interval=0, jitter=False, retry_on=Flaky) if node.kind == "retried" else None
         )
-        graph.add_node(node.name, body, defer=node.deferred, retry_policy=retry)
+        handler = _handler(node, outside, prefix) if node.kind.startswith("handled") else None
+        if handler is not None and asynchronous and index % 2:
+            handler = _as_coroutine_handler(handler)
+        graph.add_node(node.name, body, defer=node.deferred, retry_policy=retry, error_handler=handler)
     for number, edge in enumerate(shape.edges):
         match edge.kind:
             case "edge":
@@ -243,8 +255,12 @@ def _body(node: NodeShape, outside: Outside, prefix: str, *, asynchronous: bool)
         times = outside.did(idempotency_key(), name)
         entry = f"{name}({_seen(state)})"
         match node.kind:
-            case "flaky" | "retried" if not times:
+            case "flaky" if not times:
                 raise Flaky(name)
+            case "retried" if times < RETRIED:
+                raise Flaky(name)
+            case "handled" | "handled asks" | "handled flaky" | "handled goes":
+                raise Broken(entry)
             case "spoiled" if not times:
                 return {"trace": [object()]}
             case "aborts" if not times:
@@ -273,6 +289,35 @@ def _as_coroutine_function(body: Any) -> Any:
         return body(state)
 
     return coroutine_body
+
+
+def _handler(node: NodeShape, outside: Outside, prefix: str) -> Any:
+    """Return what runs in the place of a node, which always fails."""
+    name = f"{prefix}{node.name}!"
+
+    def handle(state: State, error: NodeError) -> Any:
+        times = outside.did(idempotency_key(), name)
+        entry = f"{name}({_seen(state)} {error.node}: {error.error})"
+        match node.kind:
+            case "handled flaky" if not times:
+                raise Flaky(name)
+            case "handled asks":
+                answers = [interrupt(f"{entry} asks {number}") for number in range(node.questions)]
+                return {"trace": [entry, *answers], "total": 1}
+            case "handled goes":
+                return Command(update={"trace": [entry], "total": 1}, goto=list(node.goto))
+            case _:
+                return {"trace": [entry], "total": 1}
+
+    return handle
+
+
+def _as_coroutine_handler(handle: Any) -> Any:
+    async def coroutine_handler(state: State, error: NodeError) -> Any:
+        await asyncio.sleep(0)
+        return handle(state, error)
+
+    return coroutine_handler
 
 
 def _invoking(node: NodeShape, outside: Outside, name: str, *, asynchronous: bool) -> Any:

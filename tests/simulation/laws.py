@@ -22,15 +22,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from walgraph.replay.fold import attach, fold
 from walgraph.replay.identity import task_id
-from walgraph.replay.state import FINISHED, ThreadState
+from walgraph.replay.state import CAUGHT, FINISHED, ThreadState
 from walgraph.wal.codec import Decoder
 from walgraph.wal.record import (
+    AttemptFailed,
     Forked,
     RunStarted,
     StateEdited,
     StateFolded,
     StepCommitted,
     TaskAnswered,
+    TaskFailed,
     TaskFinished,
     TaskInterrupted,
 )
@@ -61,6 +63,7 @@ class Known:
         self.bases: dict[str, int] = {}
         self.recorded: set[str] = set()
         self.answered: set[str] = set()
+        self.attempts: dict[str, int] = {}
 
     def take(self, seq: int, record: Any) -> None:
         """Count one record.
@@ -74,6 +77,19 @@ class Known:
                 self.bases[record.scope] = seq
             case TaskFinished():
                 self._finished(record.scope, record.path)
+            case TaskFailed():
+                key = self._key(record)
+                self.attempts.pop(key, None)
+                if record.handler is not None:
+                    # From here on the handler runs, and never the task again.
+                    self.recorded.add(key)
+            case AttemptFailed():
+                key = self._key(record)
+                if record.attempt != self.attempts.get(key, 0) + 1:
+                    raise LawBroken(
+                        4, f"attempt {record.attempt} of {record.path} follows {self.attempts.get(key)}"
+                    )
+                self.attempts[key] = record.attempt
             case TaskInterrupted():
                 for question in record.questions:
                     if question.id in self.answered:
@@ -84,6 +100,9 @@ class Known:
                 self._folded(record.state)
             case _:
                 pass
+
+    def _key(self, record: Any) -> str:
+        return task_id(self.thread, record.scope, self.bases.get(record.scope, 0), record.path)
 
     def _finished(self, scope: str, path: Sequence[Any]) -> None:
         key = task_id(self.thread, scope, self.bases.get(scope, 0), tuple(path))
@@ -97,8 +116,10 @@ class Known:
             self.bases[scope] = graph["base"]
             for path, outcome in graph["outcomes"]:
                 key = task_id(self.thread, scope, graph["base"], tuple(path))
-                if outcome[0] == FINISHED or outcome[8]:
+                if outcome[0] in {FINISHED, CAUGHT} or outcome[8]:
                     self.recorded.add(key)
+                if len(outcome) > 9 and outcome[9] is not None:
+                    self.attempts[key] = outcome[9][0]
                 self.answered.update(answer[0] for answer in outcome[7])
         for held in plain["unread"].values():
             for seq, number, fields in held:

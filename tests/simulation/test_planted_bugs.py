@@ -82,6 +82,18 @@ def rerunning_a_finished_task() -> AbstractContextManager[Any]:
     return mock.patch.object(loop, "plan", planted)
 
 
+def rerunning_what_a_handler_took_over() -> AbstractContextManager[Any]:
+    """A task that failed for good is tried again when its handler was not reached."""
+
+    def planted(graph: Any) -> Any:
+        move = plan(graph)
+        if isinstance(move, Execute):
+            return Execute([path[:1] for path in move.paths])
+        return move
+
+    return mock.patch.object(loop, "plan", planted)
+
+
 def acknowledging_before_the_commit() -> AbstractContextManager[Any]:
     """An append is answered when it is queued, though it was to be durable."""
 
@@ -98,12 +110,14 @@ FAN_OUT = Shape(
         NodeShape("n2", "asks", questions=2),
         NodeShape("n3", "calls", calls=(CallShape("plain"), CallShape("asks"))),
         NodeShape("n4", "plain"),
+        NodeShape("n5", "handled"),
     ),
     edges=(
         EdgeShape("edge", (START,), ("n0",)),
         EdgeShape("edge", ("n0",), ("n1",)),
         EdgeShape("edge", ("n0",), ("n2",)),
         EdgeShape("edge", ("n0",), ("n3",)),
+        EdgeShape("edge", ("n0",), ("n5",)),
         EdgeShape("join", ("n1", "n2", "n3"), ("n4",)),
     ),
 )
@@ -132,6 +146,8 @@ def caught(mode: str) -> list[BaseException]:
         (rerunning_a_finished_task, "sync", {4}),
         (rerunning_a_finished_task, "async", {4}),
         (rerunning_a_finished_task, "exit", {4}),
+        (rerunning_what_a_handler_took_over, "sync", {4}),
+        (rerunning_what_a_handler_took_over, "exit", {4}),
         (acknowledging_before_the_commit, "sync", {1}),
     ],
 )

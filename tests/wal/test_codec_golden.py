@@ -24,6 +24,7 @@ import pytest
 from walgraph.wal.codec import Decoder, Encoder, register_type
 from walgraph.wal.record import (
     KINDS,
+    AttemptFailed,
     Edit,
     Failure,
     Forked,
@@ -140,6 +141,7 @@ VALUES: dict[Any, Any] = {
     ("tuple", "key"): {1: "int key", None: "none key", 1.5: "float key", b"k": "bytes key"},
 }
 
+FAILURE = Failure("builtins:ValueError", "no", "Traceback ...", ("in fetch",))
 RECORDS = [
     ThreadCreated(AT, "thread-1", "thread-0"),
     RunStarted("", AT, "run-1", {"messages": ["hi"]}, GRAPH, "async", 3, {"source": "input"}),
@@ -153,7 +155,7 @@ RECORDS = [
         ("search", b"0123456789abcdef", "search('a')"),
     ),
     TaskRouted("", (3,), ("parse",)),
-    TaskFailed("", ("fetch",), Failure("builtins:ValueError", "no", "Traceback ...", ("in fetch",)), 2),
+    TaskFailed("", ("fetch",), FAILURE, 2),
     TaskInterrupted(
         "", ("ask",), (Question("q1", 0, "sure?", None), Question("q2", 1, {"a": 1}, {"type": "str"}))
     ),
@@ -163,9 +165,11 @@ RECORDS = [
     StateEdited("", AT, "update", (Edit("fetch", (("count", 3),), ("parse",)), Edit(None, (), ()))),
     Forked("", AT, 17, "update", {"count": 3}),
     StateFolded(99, {"count": 4}),
+    AttemptFailed("", ("fetch", 0), FAILURE, 1, AT, AT + 1_000, AT + 2_000),
 ]
 LATER = {
     "Forked.whole": Forked("", AT, 17, "fork", {"count": 3}, True),
+    "TaskFailed.handled": TaskFailed("", (2,), FAILURE, 1, "__error_handler__fetch", b"packed"),
     "RunResumed-noted": RunResumed("", AT, "run-2", GRAPH, "sync", 4, {"by": "ada"}),
     "RunStarted-nested": RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1"),
     "StateEdited.path": StateEdited("", AT, "update", (Edit("fetch", (("count", 3),), (), (0, "key")),)),

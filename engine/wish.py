@@ -1,0 +1,47 @@
+"""What a task wishes for while it runs: the effects of its generator, carried out by threads or on an event loop.
+
+    Call(callee, argument)   that user code is called       → what it returned, or raised
+    Sleep(seconds)           some rest                      → nothing
+    Note(records)            that these are in the log      → nothing, or why they cannot be
+    Join(children)           that these calls have ended    → nothing
+
+It must not carry anything out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from ..wal.record import Record
+    from .node import Callee
+    from .policy import TimeoutPolicy
+
+
+class Call(NamedTuple):
+    """Wanted: the callable's answer to this argument."""
+
+    callee: Callee
+    argument: Any
+    timeout: TimeoutPolicy | None = None
+
+
+class Sleep(NamedTuple):
+    """Wanted: some seconds of rest."""
+
+    seconds: float
+
+
+class Note(NamedTuple):
+    """Wanted: that these records are in the log, as the run's mode asks."""
+
+    records: tuple[Record, ...]
+
+
+class Join(NamedTuple):
+    """Wanted: that these tasks, called by the body, have ended."""
+
+    children: list[Any]
+
+
+Wish: TypeAlias = Call | Sleep | Note | Join
