@@ -68,7 +68,7 @@ from .engine.errors import (
     UnknownInterruptError,
 )
 from .engine.functional import entrypoint, task
-from .engine.graph import CompiledGraph
+from .engine.graph import CompiledGraph, CompiledStateGraph
 from .engine.interrupt import interrupt
 from .engine.managed import IsLastStep, RemainingSteps
 from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
@@ -226,6 +226,7 @@ __all__ = [
     "CheckpointTask",
     "Command",
     "CompiledGraph",
+    "CompiledStateGraph",
     "CurveStyle",
     "CustomStreamPart",
     "DebugPayload",

@@ -10,7 +10,7 @@ It must not run anything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from ..replay.blueprint import Blueprint
 from ..replay.channel import BaseChannel, LastValue
@@ -24,6 +24,7 @@ from .reader import Reader, reader_of
 from .schema import Schema, classes_in, read_schema
 from .settings import Settings, checked_breakpoints, checked_durability, checked_log
 from .spec import BranchSpec, NodeSpec, annotated_answers, annotated_ends, annotated_input
+from .typed import ContextT, InputT, NodeInputT, OutputT, Parametrised, StateNode, StateT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -39,7 +40,7 @@ DEFAULT_HANDLER = "__default_error_handler__"
 """The node that ``set_node_defaults(error_handler=...)`` makes."""
 
 
-class StateGraph:
+class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph whose nodes read and write a shared state.
 
     Args:
@@ -54,16 +55,16 @@ class StateGraph:
 
     def __init__(
         self,
-        state_schema: Any,
-        context_schema: type | None = None,
+        state_schema: type[StateT],
+        context_schema: type[ContextT] | None = None,
         *,
-        input_schema: Any = None,
-        output_schema: Any = None,
+        input_schema: type[InputT] | None = None,
+        output_schema: type[OutputT] | None = None,
     ) -> None:
-        self.state_schema = state_schema
+        self.state_schema: Any = state_schema
         self.context_schema = context_schema
-        self.input_schema = input_schema or state_schema
-        self.output_schema = output_schema or state_schema
+        self.input_schema: Any = input_schema or state_schema
+        self.output_schema: Any = output_schema or state_schema
         self.nodes: dict[str, NodeSpec] = {}
         self.edges: set[tuple[str, str]] = set()
         self.waiting_edges: set[tuple[tuple[str, ...], str]] = set()
@@ -104,12 +105,12 @@ class StateGraph:
 
     def add_node(
         self,
-        node: str | Callable[..., Any],
-        action: Any = None,
+        node: str | StateNode[NodeInputT],
+        action: StateNode[NodeInputT] | None = None,
         *,
         defer: bool = False,
         metadata: dict[str, Any] | None = None,
-        input_schema: Any = None,
+        input_schema: type[NodeInputT] | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         cache_policy: CachePolicy | None = None,
         error_handler: Callable[..., Any] | None = None,
@@ -136,7 +137,8 @@ class StateGraph:
         """
         policies = Policies.of(retry_policy, cache_policy, timeout)
         if not isinstance(node, str):
-            node, action = name_of(node), node
+            action = node
+            node = name_of(node)
         elif action is None:
             message = f"node {node!r} has no action"
             raise InvalidGraph(message, hint="Call add_node(name, function), or add_node(function).")
@@ -223,7 +225,7 @@ class StateGraph:
         branches[name] = BranchSpec(path, ends, schema)
         return self
 
-    def add_sequence(self, nodes: Sequence[Any]) -> Self:
+    def add_sequence(self, nodes: Sequence[StateNode[Any] | tuple[str, StateNode[Any]]]) -> Self:
         """Add nodes that run one after the other.
 
         Args:
@@ -299,7 +301,7 @@ class StateGraph:
         interrupt_after: Sequence[str] | str | None = None,
         name: str | None = None,
         durability: Durability | None = None,
-    ) -> CompiledGraph:
+    ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
         """Check the drawing and make a graph that can be run.
 
         Args:

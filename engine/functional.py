@@ -24,7 +24,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from ..replay.blueprint import Blueprint
 from ..replay.channel import LastValue
@@ -48,6 +48,7 @@ from .schema import classes_in
 from .settings import Settings, checked_durability, checked_log
 from .show import called, start
 from .task import acarry_out, carry_out, tried
+from .typed import ContextT, Parametrised
 from .wish import Call
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+GivenT = TypeVar("GivenT")
 
 RETURN = "__return__"
 """The write that holds what a task's call returned."""
@@ -211,6 +213,15 @@ class TaskFunction(Generic[P, R]):
         return result
 
 
+class TaskDecorator(Protocol):
+    """What ``@task(...)`` with arguments gives: it keeps the types of the function that it decorates."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskFunction[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> TaskFunction[P, R]: ...
+
+
 @overload
 def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskFunction[P, R]: ...
 @overload
@@ -222,7 +233,7 @@ def task(
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | TimeoutPolicy = None,
-) -> Callable[[Callable[P, Any]], TaskFunction[P, Any]]: ...
+) -> TaskDecorator: ...
 def task(
     function: Any = None,
     /,
@@ -255,7 +266,7 @@ def task(
     return decorate if function is None else decorate(function)
 
 
-class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
+class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's name of a decorator
     """Make a graph of one function.
 
     Args:
@@ -272,13 +283,13 @@ class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
         InvalidGraph: The time-out makes no sense.
     """
 
-    final = Final
+    final: TypeAlias = Final  # noqa: PYI042 - LangGraph's name
 
     def __init__(
         self,
         checkpointer: Log | None = None,
         store: Any = None,
-        context_schema: type | None = None,
+        context_schema: type[ContextT] | None = None,
         cache_policy: CachePolicy | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: Timeout | TimeoutPolicy = None,
@@ -294,7 +305,23 @@ class entrypoint:  # noqa: N801 - LangGraph's name of a decorator
         self.policies = Policies.of(retry_policy, cache_policy, timeout)
         self.name = name
 
-    def __call__(self, function: Callable[..., Any]) -> CompiledGraph:
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], Coroutine[Any, Any, Final[R, Any]]]
+    ) -> CompiledGraph[GivenT, ContextT, GivenT, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], Coroutine[Any, Any, R]]
+    ) -> CompiledGraph[GivenT, ContextT, GivenT, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], Final[R, Any]]
+    ) -> CompiledGraph[GivenT, ContextT, GivenT, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], R]
+    ) -> CompiledGraph[GivenT, ContextT, GivenT, R]: ...
+    def __call__(self, function: Callable[..., Any]) -> CompiledGraph[Any, ContextT, Any, Any]:
         """Make the graph.
 
         Raises:

@@ -15,7 +15,7 @@ It must not decide what a run does (``loop``, ``opening``) nor how (drivers).
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from .batch import Batched
 from .config import merged
@@ -28,13 +28,14 @@ from .reading import Reading
 from .session import Session
 from .settings import Compiled
 from .stream import wanted
+from .typed import ContextT, InputT, OutputT, Parametrised, StateT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 
     from ..wal.log import IfBusy, Log
     from .context import RunControl
-    from .control import Durability, StateSnapshot, StateUpdate, Version
+    from .control import Command, Durability, StateSnapshot, StateUpdate, Version
     from .loop import End
     from .policy import Timeout
     from .program import Program
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from .stream import Wanted
 
 
-class CompiledGraph(Described, Batched):
+class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that can be run.
 
     Args:
@@ -110,10 +111,10 @@ class CompiledGraph(Described, Batched):
 
     def invoke(
         self,
-        input: Any,
+        input: InputT | Command[Any] | None,
         config: dict[str, Any] | None = None,
         *,
-        context: Any = None,
+        context: ContextT | None = None,
         stream_mode: str | Sequence[str] = "values",
         print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
@@ -125,7 +126,7 @@ class CompiledGraph(Described, Batched):
         debug: bool | None = None,
         version: Version = "v1",
         if_busy: IfBusy = "raise",
-    ) -> Any:
+    ) -> dict[str, Any] | Any:
         """Run the graph and return its output.
 
         Args:
@@ -171,10 +172,10 @@ class CompiledGraph(Described, Batched):
 
     def stream(
         self,
-        input: Any,
+        input: InputT | Command[Any] | None,
         config: dict[str, Any] | None = None,
         *,
-        context: Any = None,
+        context: ContextT | None = None,
         stream_mode: str | Sequence[str] | None = None,
         print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
@@ -229,10 +230,10 @@ class CompiledGraph(Described, Batched):
 
     async def ainvoke(
         self,
-        input: Any,
+        input: InputT | Command[Any] | None,
         config: dict[str, Any] | None = None,
         *,
-        context: Any = None,
+        context: ContextT | None = None,
         stream_mode: str | Sequence[str] = "values",
         print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
@@ -244,7 +245,7 @@ class CompiledGraph(Described, Batched):
         debug: bool | None = None,
         version: Version = "v1",
         if_busy: IfBusy = "raise",
-    ) -> Any:
+    ) -> dict[str, Any] | Any:
         """Run the graph on the event loop and return its output; see ``invoke``."""
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
@@ -263,10 +264,10 @@ class CompiledGraph(Described, Batched):
 
     async def astream(
         self,
-        input: Any,
+        input: InputT | Command[Any] | None,
         config: dict[str, Any] | None = None,
         *,
-        context: Any = None,
+        context: ContextT | None = None,
         stream_mode: str | Sequence[str] | None = None,
         print_mode: str | Sequence[str] = (),
         output_keys: str | Sequence[str] | None = None,
@@ -408,6 +409,10 @@ class CompiledGraph(Described, Batched):
     ) -> dict[str, Any]:
         """Change the thread's state several times; see ``bulk_update_state``."""
         return self.bulk_update_state(config, supersteps)
+
+
+CompiledStateGraph = CompiledGraph
+"""LangGraph's name."""
 
 
 def _last(chunks: Generator[Any, None, End]) -> End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal, TypedDict, assert_type
@@ -13,6 +14,7 @@ from walgraph import (
     BaseStore,
     Command,
     CompiledGraph,
+    CompiledStateGraph,
     InMemoryCache,
     InMemoryStore,
     Interrupt,
@@ -30,6 +32,7 @@ from walgraph import (
     ThreadHead,
     WalgraphError,
     entrypoint,
+    get_runtime,
     interrupt,
     open_log,
     task,
@@ -74,7 +77,7 @@ def asking(state: State) -> None:
     assert_type(interrupt("who?"), Any)
 
 
-def builder() -> StateGraph:
+def builder() -> StateGraph[State, Context]:
     """Draw; every method that draws returns the builder."""
     graph = StateGraph(State, Context, input_schema=State, output_schema=State)
     return (
@@ -100,10 +103,12 @@ def called(log: Log) -> None:
     graph = builder().compile(
         log, interrupt_before=["plain"], interrupt_after="*", durability="sync", name="g"
     )
-    assert_type(graph, CompiledGraph)
+    assert_type(graph, CompiledGraph[State, Context, State, State])
     config = {"configurable": {"thread_id": "1"}}
-    assert_type(graph.invoke({"left": 1}, config, durability="exit", if_busy="wait"), Any)
-    assert_type(graph.invoke(Command(resume="yes"), config, stream_mode=["values", "updates"]), Any)
+    started = graph.invoke({"trail": [], "left": 1}, config, durability="exit", if_busy="wait")
+    assert_type(started, dict[str, Any] | Any)
+    resumed = graph.invoke(Command(resume="yes"), config, stream_mode=["values", "updates"])
+    assert_type(resumed, dict[str, Any] | Any)
     assert_type(graph.stream(None, config, stream_mode="custom", subgraphs=True), Iterator[Any])
     snapshot = graph.get_state(config)
     assert_type(snapshot, StateSnapshot)
@@ -116,7 +121,7 @@ def called(log: Log) -> None:
 async def awaited(graph: CompiledGraph) -> None:
     """Call a graph in each of the asynchronous ways."""
     config = {"configurable": {"thread_id": 1}}
-    assert_type(await graph.ainvoke({}, config, context={"user": "ada"}), Any)
+    assert_type(await graph.ainvoke({}, config, context={"user": "ada"}), dict[str, Any] | Any)
     assert_type(graph.astream({}, config), AsyncIterator[Any])
     assert_type(await graph.aget_state(config), StateSnapshot)
     assert_type(await graph.aupdate_state(config, None), dict[str, Any])
@@ -139,8 +144,82 @@ def workflow(number: int) -> int:
     """Call tasks and wait for them."""
     doubled = double(number).result()
     assert_type(doubled, int)
-    tripled: int = triple(number).result()
+    tripled = triple(number).result()
+    assert_type(tripled, int)
     return doubled + tripled
+
+
+@task(retry_policy=RetryPolicy())
+async def slowly(number: int, *, by: float = 1.0) -> str:
+    """Return a text, later."""
+    return str(number * by)
+
+
+@entrypoint(MemoryLog(), context_schema=Context)
+async def awaiting(number: int) -> entrypoint.final[str, int]:
+    """Await a task; return one thing and save another."""
+    assert_type(await slowly(number, by=2), str)
+    return entrypoint.final(value="done", save=number)
+
+
+assert_type(workflow, CompiledGraph[int, Any, int, int])
+assert_type(awaiting, CompiledGraph[int, Context, int, str])
+
+
+class Given(TypedDict):
+    """What a graph is given."""
+
+    left: int
+
+
+class Parts:
+    """Nodes as methods and as objects."""
+
+    def method(self, state: State, config: dict[str, Any], *, runtime: Runtime[Context]) -> Given:
+        """Return an update."""
+        return {"left": len(runtime.context["user"])}
+
+    async def __call__(self, state: Given) -> Command[Literal["method", "__end__"]] | None:
+        """Return a command or nothing."""
+        return Command(goto="method") if state["left"] else None
+
+
+def subgraph() -> CompiledStateGraph[State, Context, Given]:
+    """Build with every kind of node; the graph takes less than its state."""
+    graph = StateGraph(State, Context, input_schema=Given)
+    graph.add_node("method", Parts().method).add_node("object", Parts(), input_schema=Given)
+    graph.add_node("lambda", lambda state: {"left": state["left"]}).add_node(
+        "partial", functools.partial(plain)
+    )
+    graph.add_node("graph", builder().compile()).add_node("flow", workflow)
+    compiled = graph.add_edge(START, "method").compile(True)
+    compiled.invoke({"left": 1}, context={"user": "ada"})
+    return compiled
+
+
+def around(graph: CompiledStateGraph[State, Context, Given]) -> None:
+    """Use what runs a graph several times, and what looks at it."""
+    named = graph.with_config(tags=["a"]).copy({"name": "other"})
+    assert_type(named, CompiledGraph[State, Context, Given, State])
+    assert_type(graph.batch([{"left": 1}], [{"tags": ["a"]}], return_exceptions=True), list[Any])
+    assert_type(graph.batch_as_completed([{"left": 1}]), Iterator[tuple[int, Any]])
+    assert_type(graph.get_graph(xray=True).draw_ascii(), str)
+    assert_type(graph.get_graph().to_json(), dict[str, list[dict[str, Any]]])
+    assert_type(graph.get_subgraphs(recurse=True), Iterator[tuple[str, Any]])
+    assert_type(graph.get_input_jsonschema(), dict[str, Any])
+    assert_type(graph.get_context_jsonschema(), dict[str, Any] | None)
+    any_graph: CompiledGraph = graph
+    assert_type(get_runtime(Context).context, Context)
+    any_graph.invoke({})
+
+
+async def around_awaited(graph: CompiledGraph[State, Context]) -> None:
+    """Use the asynchronous twins."""
+    assert_type(await graph.abatch([{}], max_concurrency=1), list[Any])
+    async for number, _ in graph.abatch_as_completed([{}]):
+        assert_type(number, int)
+    async for name, _ in graph.aget_subgraphs():
+        assert_type(name, str)
 
 
 def logs() -> None:
