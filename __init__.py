@@ -140,6 +140,7 @@ if typing.TYPE_CHECKING:
         UpdatesStreamPart,
         ValuesStreamPart,
     )
+    from .engine.push import push_message
     from .engine.signals import drain_on_signals
     from .engine.store import (
         BaseStore,
@@ -190,6 +191,7 @@ _ON_DEMAND = {
     "UpdatesStreamPart": ".engine.parts",
     "ValuesStreamPart": ".engine.parts",
     "drain_on_signals": ".engine.signals",
+    "push_message": ".engine.push",
 }
 """Public names that most programs never use, and the modules that are loaded when one does."""
 
@@ -331,6 +333,7 @@ __all__ = [
     "interrupt",
     "is_invalid_resume",
     "open_log",
+    "push_message",
     "register_type",
     "task",
 ]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..replay.state import Outcome
-    from ..wal.record import Path, Question
+    from ..wal.record import Path, Question, Write
     from .errors import NodeError
     from .program import Program
     from .slots import Slot
@@ -87,6 +87,19 @@ class Runtime(Generic[C]):
     """Says that the node is alive, which an ``idle_timeout`` counts from; without one it does nothing."""
 
 
+class Chat(Protocol):
+    """Puts callbacks where langchain's models look for them; see ``chat``."""
+
+    def callbacks(self, context: TaskContext[Any], metadata: dict[str, Any]) -> Any:
+        """Return the callbacks of one task, with what is known about it."""
+
+    def enter(self, context: TaskContext[Any]) -> Any:
+        """Let langchain find a task's config from here on."""
+
+    def leave(self, token: Any) -> None:
+        """Undo ``enter``, in the same context."""
+
+
 class Surroundings(Protocol):
     """What a task sees of its run."""
 
@@ -99,6 +112,7 @@ class Surroundings(Protocol):
     control: RunControl | None
     answers: dict[str, Any]
     program: Program
+    chat: Chat | None
     node_errors: dict[Path, NodeError]
 
     def now(self) -> int:
@@ -154,6 +168,7 @@ class TaskContext(Generic[RunT]):
         "known",
         "name",
         "path",
+        "pushed",
         "questions",
         "run",
         "slot",
@@ -182,6 +197,8 @@ class TaskContext(Generic[RunT]):
         self.questions = 0
         self.subgraphs = 0
         self.asked: tuple[Question, ...] = ()
+        self.pushed: tuple[Write, ...] = ()
+        """What the body wrote by ``push_message``, to be recorded with what it returns."""
 
     def begin(self, attempt: int, outcome: Outcome | None) -> None:
         """Start an attempt: count from zero, with the answers that are recorded by now."""
@@ -206,16 +223,19 @@ class TaskContext(Generic[RunT]):
         given = {key: value for key, value in self.run.config.items() if key not in OF_THE_RUN}
         ns = self.scope_of_task
         configurable = {**given.get("configurable", {}), "checkpoint_ns": ns, "thread_id": self.run.thread}
-        return {**given, "configurable": configurable, "metadata": self.metadata}
+        config = {**given, "configurable": configurable, "metadata": self.metadata}
+        if self.run.chat is not None:
+            config["callbacks"] = self.run.chat.callbacks(self, config["metadata"])
+        return config
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What is known about the task besides its input, for its config and for the messages that it streams."""
         run = self.run
-        thread = {"thread_id": run.thread} if run.thread else {}
+        thread = run.thread or run.config.get("configurable", {}).get("thread_id")
         return {
             **noted(run.program, run.config, self.path, self.name),
-            **thread,
+            **({"thread_id": thread} if thread else {}),
             **place_of(run.program, self.path, self.name, self.step, self.scope_of_task),
         }
 

@@ -257,6 +257,24 @@ def _message(item: Any) -> Any:
     return message
 
 
+def identified(item: Any) -> tuple[Any, Any]:
+    """Return an item that must have an id as the message to show, which may be a part of one, and the one to keep.
+
+    Raises:
+        InvalidMessage: It is no message, or has no id.
+    """
+    given = item.get("id") if isinstance(item, dict) else getattr(item, "id", None)
+    if given is None:
+        raise InvalidMessage(
+            "Message ID is required",
+            hint="Give it one that is the same when the node runs again, so that it replaces itself in the state.",
+            type=type(item).__qualname__,
+        )
+    kept = _message(item)
+    langchain = _langchain()
+    return (item if langchain is not None and isinstance(item, langchain.message) else kept), kept
+
+
 def _plain_message(item: Any) -> dict[str, Any]:
     match item:
         case {"id": str()} if item.__class__ is dict:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..replay.state import GraphState
     from ..wal.record import Path
-    from .context import RunControl, Watcher
+    from .context import Chat, RunControl, Watcher
     from .errors import NodeError
     from .program import Program
     from .recorder import Recorder
@@ -97,6 +97,8 @@ class Run:
         self.sinks: Sequence[Sink] = ()
         self.modes: frozenset[str] = frozenset()
         """The stream modes in which somebody is to be shown what happens in this run; none for most runs."""
+        self.chat: Chat | None = None
+        """What shows models' tokens and hands on the caller's callbacks; None for runs that need neither."""
         self.is_async = False
         """Whether the run is driven on an event loop."""
         self._pool: Pool | None = None

@@ -16,6 +16,7 @@ It must not plan or perform.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import uuid
 from contextlib import contextmanager
 from functools import partial
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from ..wal.log import IfBusy
     from ..wal.writer import Writer
-    from .context import TaskContext
+    from .context import Chat, TaskContext
     from .control import Interrupt
     from .stream import Wanted
 
@@ -319,6 +320,8 @@ class Session:
             run.shown = self.graph.program.reader
         if self.sinks:
             run.show_to(self.sinks)
+        if "messages" in run.modes or "callbacks" in self.config or (self.parent and self.parent.run.chat):
+            run.chat = _chat_of(run)
         if self.parent is not None:
             run.above = self.parent.run.scope
             run.answers = self.parent.run.answers
@@ -397,6 +400,15 @@ class Session:
 
         value = output if isinstance(self.output_keys, str) else self.graph.program.output.modelled(output)
         return GraphOutput(value, interrupts)
+
+
+def _chat_of(run: Run) -> Chat | None:
+    """Return what shows models' tokens and hands on callbacks; None where there is no langchain_core."""
+    if importlib.util.find_spec("langchain_core") is None:
+        return None
+    from .chat import Callbacks
+
+    return Callbacks(run)
 
 
 def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:

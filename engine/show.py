@@ -32,7 +32,7 @@ from .errors import GraphInterrupt
 from .job import input_of
 from .metadata import noted, tags_of, triggers_of
 from .steering import PARENT_WRITE
-from .stream import Event
+from .stream import Event, Known
 from .view import snapshot
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def starts(run: Run, graph: GraphState) -> Iterator[Event]:
             continue
         node = run.program.nodes[name]
         if "messages" in run.modes:
-            _know_input(run, graph, path)
+            yield Event(run.scope, "messages", Known(_ids_of_input(run, graph, path)))
         try:
             given = input_of(run, node, graph, path)
         except Exception:
@@ -321,8 +321,8 @@ def _running(graph: GraphState) -> Iterator[Path]:
             yield acting
 
 
-def _know_input(run: Run, graph: GraphState, path: Path) -> None:
-    """Let nobody be shown a message that a task was given and hands on."""
+def _ids_of_input(run: Run, graph: GraphState, path: Path) -> frozenset[str]:
+    """Return the ids of the messages that a task is given, since it may hand them on."""
     head = path[0]
     program = run.program
     if isinstance(head, int):
@@ -331,13 +331,12 @@ def _know_input(run: Run, graph: GraphState, path: Path) -> None:
         given = _fields(graph.input)
     else:
         given = {key: graph.values[key] for key in program.nodes[head].reader.keys if key in graph.values}
-    for key, value in given.items():
-        for message in messages_in(value, is_messages=key in program.prepare):
-            known = message.get("id") if isinstance(message, dict) else message.id
-            if known is None:
-                continue
-            for sink in run.sinks:
-                sink.knows(known)
+    messages = (
+        message
+        for key, value in given.items()
+        for message in messages_in(value, is_messages=key in program.prepare)
+    )
+    return frozenset(message["id"] if isinstance(message, dict) else message.id for message in messages)
 
 
 def _fields(value: Any) -> dict[str, Any]:

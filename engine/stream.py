@@ -46,6 +46,12 @@ class Event(NamedTuple):
     """With ``values``: the questions that are open at this moment."""
 
 
+class Known(NamedTuple):
+    """In the place of a message: the ids of messages that nobody is to be shown any more."""
+
+    ids: frozenset[str]
+
+
 class Wanted(NamedTuple):
     """What a caller asked to be shown.
 
@@ -93,10 +99,6 @@ class Sink:
         """Return whether an event of a scope and mode is to be shown."""
         return mode in self.modes and (self.subgraphs or scope == self.scope)
 
-    def knows(self, message: str) -> None:
-        """Take it that a message of this id was shown, so that it is not shown again when a node returns it."""
-        self._told.add(message)
-
     def put(self, namespace: tuple[str, ...], event: Event, *, is_live: bool = False) -> None:
         """Queue an event in the shape that the consumer asked for.
 
@@ -105,7 +107,7 @@ class Sink:
             event: The event.
             is_live: Whether a message is shown whether or not its id was shown before, as the parts of one are.
         """
-        if event.mode == "messages" and not self._is_news(event.payload[0]) and not is_live:
+        if event.mode == "messages" and not self._is_news(event.payload) and not is_live:
             return
         self.deliver(namespace, event)
         if self.wake is not None:
@@ -117,7 +119,11 @@ class Sink:
             self._part(namespace, event) if self.version == "v2" else self._chunk(namespace, event)
         )
 
-    def _is_news(self, message: Any) -> bool:
+    def _is_news(self, payload: Any) -> bool:
+        if isinstance(payload, Known):
+            self._told |= payload.ids
+            return False
+        message = payload[0]
         key = message.get("id") if isinstance(message, dict) else message.id
         if key is None:
             return True
