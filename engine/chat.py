@@ -26,6 +26,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, C
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.runnables.config import var_child_runnable_config
 
+from .context import watched
 from .metadata import tags_of
 from .stream import Event
 
@@ -81,7 +82,7 @@ class Listener(BaseCallbackHandler):
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **_: Any) -> None:
         """Show a part of a message."""
         if run_id in self._calls and isinstance(chunk, ChatGenerationChunk):
-            self._show(chunk.message, self._calls[run_id], is_live=True)
+            watched(self._run.write_message)((chunk.message, self._calls[run_id]))
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **_: Any) -> None:
         """Show the whole message of a model that does not stream."""
@@ -90,15 +91,12 @@ class Listener(BaseCallbackHandler):
             return
         generation = response.generations[0][0]
         if isinstance(generation, ChatGeneration):
-            self._show(generation.message, metadata, is_live=False)
+            run = self._run
+            run.publish([Event(run.scope, "messages", (generation.message, metadata))])
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """Forget a call."""
         self._calls.pop(run_id, None)
-
-    def _show(self, message: Any, metadata: dict[str, Any], *, is_live: bool) -> None:
-        run = self._run
-        run.publish([Event(run.scope, "messages", (message, metadata))], is_live=is_live)
 
 
 class Callbacks:

@@ -125,6 +125,9 @@ class Surroundings(Protocol):
     def write_custom(self, payload: Any) -> None:
         """Show something in the stream mode ``custom``."""
 
+    def write_message(self, shown: tuple[Any, dict[str, Any]]) -> None:
+        """Show a message, or a part of one, with what is known about it."""
+
 
 class Watcher(Protocol):
     """What limits the time of an attempt, as the code that runs in it sees it."""
@@ -164,6 +167,7 @@ class TaskContext(Generic[RunT]):
         "base",
         "calls",
         "children",
+        "entered",
         "first_at",
         "known",
         "name",
@@ -188,6 +192,8 @@ class TaskContext(Generic[RunT]):
         self.first_at = 0
         self.answers: dict[str, Any] = {}
         self.known: tuple[Question, ...] = ()
+        self.entered: Any = None
+        """What undoes that langchain finds this task's config, while it does."""
         self._reset(1)
 
     def _reset(self, attempt: int) -> None:
@@ -209,6 +215,14 @@ class TaskContext(Generic[RunT]):
             self.known = outcome.questions
         if self.run.answers:
             self.answers.update(self.run.answers)
+        if self.run.chat is not None and self.entered is None:
+            self.entered = self.run.chat.enter(self)
+
+    def leave(self) -> None:
+        """Let langchain find what it found before the first attempt, in the same context."""
+        entered, self.entered = self.entered, None
+        if self.run.chat is not None:
+            self.run.chat.leave(entered)
 
     @property
     def id(self) -> str:
@@ -280,8 +294,12 @@ class TaskContext(Generic[RunT]):
     @property
     def writer(self) -> Callable[[Any], None]:
         """A function that shows its argument in the stream mode ``custom``."""
-        watch = watching.get()
-        return self.run.write_custom if watch is None else watch.shows(self.run.write_custom)
+        return watched(self.run.write_custom)
+
+    @property
+    def message_writer(self) -> Callable[[Any], None]:
+        """A function that shows a pair of message and metadata in the stream mode ``messages``."""
+        return watched(self.run.write_message)
 
     @property
     def store(self) -> Any:
@@ -320,6 +338,12 @@ current: ContextVar[TaskContext[Any] | None] = ContextVar("walgraph_task", defau
 
 watching: ContextVar[Watcher | None] = ContextVar("walgraph_watch", default=None)
 """What watches the attempt whose code is running, if its time is limited."""
+
+
+def watched(write: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a writer whose chunks are progress of the attempt whose code is running, if its time is limited."""
+    watch = watching.get()
+    return write if watch is None else watch.shows(write)
 
 
 def here(asked: str = "get_config") -> TaskContext[Any]:

@@ -15,7 +15,6 @@ from typing import Any
 from .context import here
 from .errors import InvalidUpdateError
 from .messages import identified
-from .stream import Event
 
 
 def push_message(message: Any, *, state_key: str | None = "messages") -> Any:
@@ -34,7 +33,7 @@ def push_message(message: Any, *, state_key: str | None = "messages") -> Any:
         InvalidUpdateError: There is no such channel, or a ``@task`` is running, which writes nothing to the state.
     """
     context = here("push_message")
-    run, program = context.run, context.run.program
+    program = context.run.program
     shown, kept = identified(message)
     if state_key is not None and not program.is_entrypoint:
         if len(context.path) > 1:
@@ -51,6 +50,5 @@ def push_message(message: Any, *, state_key: str | None = "messages") -> Any:
             )
         prepare = program.prepare.get(state_key)
         context.pushed = (*context.pushed, (state_key, kept if prepare is None else prepare(kept)))
-    if "messages" in run.modes:
-        run.publish([Event(run.scope, "messages", (shown, context.metadata))], is_live=True)
+    context.message_writer((shown, context.metadata))
     return shown

@@ -166,3 +166,8 @@ class Run:
         """Show what user code wrote, at once."""
         if "custom" in self.modes:
             self.publish([Event(self.scope, "custom", payload)])
+
+    def write_message(self, shown: tuple[Any, dict[str, Any]]) -> None:
+        """Show a message, or a part of one, with what is known about it, at once."""
+        if "messages" in self.modes:
+            self.publish([Event(self.scope, "messages", shown)], is_live=True)

@@ -88,8 +88,6 @@ def attempted_plainly(job: Job) -> Done:
     context, callee = job.context, job.node.callee
     assert callee is not None, "plain nodes have one"
     current.set(context)
-    if context.run.chat is not None:
-        context.run.chat.enter(context)
     context.begin(1, job.outcome)
     before = encoded_values(job) if job.run.recorder.is_strict else None
     try:
@@ -220,8 +218,6 @@ def _join(context: TaskContext[Run]) -> None:
 def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
     """Do what a task wishes, in this thread; run it in a context of its own."""
     current.set(context)
-    if context.run.chat is not None:
-        context.run.chat.enter(context)
     send: Any = wishes.send
     answer: Any = None
     while True:
@@ -281,8 +277,6 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
         Overrun: It was cancelled and came to something all the same, which is to be recorded.
     """
     token = current.set(context)
-    chat = context.run.chat
-    entered = None if chat is None else chat.enter(context)
     send: Any = wishes.send
     answer: Any = None
     overrun = False
@@ -327,8 +321,8 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
                     await child.awaited()
     finally:
         current.reset(token)
-        if entered is not None and chat is not None:
-            chat.leave(entered)
+        if context.entered is not None:
+            context.leave()
 
 
 async def acall(callee: Callee, argument: Any, context: TaskContext[Run]) -> Any:

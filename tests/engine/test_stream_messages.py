@@ -24,9 +24,7 @@ from stream_helpers import Names
 from walgraph import (
     START,
     Command,
-    InvalidUpdateError,
     MessagesState,
-    OutsideOfRun,
     Send,
     StateGraph,
     entrypoint,
@@ -66,7 +64,7 @@ def asks_model(way, chat, key="messages"):
     return function
 
 
-def graph_of(way, *nodes, log=None):
+def graph_of(*nodes, log=None):
     """Return a graph of messages whose nodes run one after another."""
     return chain(*nodes, state=MessagesState).compile(log)
 
@@ -141,7 +139,7 @@ def test_messages_stand_before_the_update_that_holds_them(way, maybe_log) -> Non
     def by_command(state):
         return Command(update={"messages": AIMessage("four", id="4")})
 
-    graph = graph_of(way, *(way.node(node) for node in (more, again, by_command)), log=maybe_log)
+    graph = graph_of(*(way.node(node) for node in (more, again, by_command)), log=maybe_log)
     given = {"messages": [HumanMessage("hi", id="0")]}
     chunks = way.stream(graph, given, stream_mode=["messages", "updates"], durability="sync")
     shown = [payload[0].id if mode == "messages" else next(iter(payload)) for mode, payload in chunks]
@@ -190,7 +188,7 @@ def test_the_tag_nostream_keeps_tokens_back(way, maybe_log) -> None:
         await quiet.ainvoke("hi")
 
     nodes = asks_model(way, quiet), asilent if way.is_async else silent
-    chunks = way.stream(graph_of(way, *nodes, log=maybe_log), {"messages": ["hi"]}, stream_mode="messages")
+    chunks = way.stream(graph_of(*nodes, log=maybe_log), {"messages": ["hi"]}, stream_mode="messages")
     assert [(type(message), message.content) for message, _ in chunks] == [(AIMessage, "not in parts")]
 
 
@@ -200,7 +198,7 @@ def test_a_model_that_does_not_stream_shows_its_message_whole(way, maybe_log) ->
     class Whole(FakeListChatModel):
         disable_streaming: bool = True
 
-    graph = graph_of(way, asks_model(way, Whole(responses=["all at once"])), log=maybe_log)
+    graph = graph_of(asks_model(way, Whole(responses=["all at once"])), log=maybe_log)
     chunks = way.stream(graph, {"messages": ["hi"]}, stream_mode="messages")
     assert texts(chunks) == ["all at once"]
     assert chunks[0][1]["ls_model_type"] == "chat"
@@ -215,7 +213,7 @@ def test_metadata_and_tags_of_the_models_own_call_are_added(way, maybe_log) -> N
     async def acall(state):
         await model("hi").ainvoke("hi", {"metadata": {"mine": 1}, "tags": ["own"]})
 
-    graph = graph_of(way, acall if way.is_async else call, log=maybe_log)
+    graph = graph_of(acall if way.is_async else call, log=maybe_log)
     config = {**THREAD, "tags": ["all"]}
     ((_, metadata),) = way.stream(graph, {"messages": ["hi"]}, config, stream_mode="messages")
     assert (metadata["mine"], sorted(metadata["tags"])) == (1, ["all", "own"])
@@ -231,7 +229,7 @@ def test_a_model_that_is_given_the_nodes_config_is_heard_once(way, maybe_log) ->
     async def acall(state, config):
         return {"messages": [await model("hi").ainvoke("hi", config)]}
 
-    graph = graph_of(way, acall if way.is_async else call, log=maybe_log)
+    graph = graph_of(acall if way.is_async else call, log=maybe_log)
     assert texts(way.stream(graph, {"messages": ["hi"]}, stream_mode="messages")) == ["hi"]
 
 
@@ -247,7 +245,7 @@ def test_a_runnable_as_a_node_shows_the_tokens_of_its_models(way, maybe_log) -> 
 
 def test_subgraphs_are_heard_if_they_are_asked_for(way, log) -> None:
     """Under their namespace; else only what the node above returns is shown, whole."""
-    inner = graph_of(way, asks_model(way, model("from within", "from within")))
+    inner = graph_of(asks_model(way, model("from within", "from within")))
     graph = StateGraph(MessagesState).add_node("sub", inner).add_edge(START, "sub").compile(log)
     chunks = way.stream(graph, {"messages": ["hi"]}, stream_mode="messages", subgraphs=True)
     assert "".join(message.content for _, (message, _) in chunks) == "from within"
@@ -262,7 +260,7 @@ def test_subgraphs_are_heard_if_they_are_asked_for(way, log) -> None:
 
 def test_a_graph_called_in_a_node_does_not_take_the_nodes_voice(way, maybe_log) -> None:
     """What its nodes' models say is silent; what the node's own model says before and after is the node's."""
-    inner = graph_of(way, asks_model(way, model("inner")))
+    inner = graph_of(asks_model(way, model("inner")))
     own = model("before", "after")
 
     def call(state):
@@ -277,7 +275,7 @@ def test_a_graph_called_in_a_node_does_not_take_the_nodes_voice(way, maybe_log) 
 
     outer = acall if way.is_async else call
     outer.__name__ = "outer"
-    chunks = way.stream(graph_of(way, outer, log=maybe_log), {"messages": ["hi"]}, stream_mode="messages")
+    chunks = way.stream(graph_of(outer, log=maybe_log), {"messages": ["hi"]}, stream_mode="messages")
     assert [(message.content, metadata["langgraph_node"]) for message, metadata in chunks] == [
         ("before", "outer"),
         ("after", "outer"),
@@ -286,7 +284,7 @@ def test_a_graph_called_in_a_node_does_not_take_the_nodes_voice(way, maybe_log) 
 
 def test_a_graph_streamed_in_a_node_is_heard_by_the_node(way, maybe_log) -> None:
     """And not by whoever streams the outer graph."""
-    inner = graph_of(way, asks_model(way, model("inner")))
+    inner = graph_of(asks_model(way, model("inner")))
     heard = []
 
     def call(state):
@@ -295,7 +293,7 @@ def test_a_graph_streamed_in_a_node_is_heard_by_the_node(way, maybe_log) -> None
     async def acall(state):
         heard.extend([chunk async for chunk in inner.astream({"messages": ["hi"]}, stream_mode="messages")])
 
-    graph = graph_of(way, acall if way.is_async else call, log=maybe_log)
+    graph = graph_of(acall if way.is_async else call, log=maybe_log)
     assert way.stream(graph, {"messages": ["hi"]}, stream_mode="messages") == []
     assert texts(heard) == ["inner"]
 
@@ -362,7 +360,7 @@ def test_what_was_said_before_a_resume_is_not_said_again(way, log) -> None:
 
 def test_version_2_shows_pairs_as_data(way, maybe_log) -> None:
     """As LangGraph does."""
-    graph = graph_of(way, asks_model(way, model("hi")), log=maybe_log)
+    graph = graph_of(asks_model(way, model("hi")), log=maybe_log)
     (part,) = way.stream(graph, {"messages": ["hi"]}, stream_mode="messages", version="v2")
     assert (part["type"], part["ns"], part["data"][0].content) == ("messages", (), "hi")
 
@@ -381,7 +379,7 @@ class Counting(BaseCallbackHandler):
 @pytest.mark.parametrize("mode", ["updates", "messages"])
 def test_the_callers_callbacks_hear_the_models_of_all_nodes(way, maybe_log, mode) -> None:
     """In subgraphs too, once each, and whatever is streamed."""
-    inner = graph_of(way, asks_model(way, model("inner")))
+    inner = graph_of(asks_model(way, model("inner")))
     builder = (
         StateGraph(MessagesState).add_node("outer", asks_model(way, model("outer"))).add_node("sub", inner)
     )
@@ -398,7 +396,7 @@ def test_a_run_that_shows_no_messages_leaves_models_alone(way, maybe_log) -> Non
     def node(state, config):
         found.append(config.get("callbacks"))
 
-    graph = graph_of(way, way.node(node), log=maybe_log)
+    graph = graph_of(way.node(node), log=maybe_log)
     way.stream(graph, {"messages": ["hi"]}, stream_mode=["values", "updates", "tasks", "custom", "debug"])
     assert found == [None]
 
@@ -429,129 +427,10 @@ def test_without_langchain_messages_are_dicts(way, maybe_log) -> None:
         push_message({"role": "assistant", "content": "thinking", "id": "1"})
         return {"messages": [*state["messages"], {"role": "assistant", "content": "done", "id": "2"}]}
 
-    graph = graph_of(way, way.node(node), log=maybe_log)
+    graph = graph_of(way.node(node), log=maybe_log)
     chunks = way.stream(graph, {"messages": [{"role": "user", "content": "hi"}]}, stream_mode="messages")
     assert texts(chunks) == ["thinking", "done"]
     assert chunks[0][1]["langgraph_node"] == "node"
-
-
-def test_a_pushed_message_is_shown_at_once_and_kept_with_the_nodes_update(way, maybe_log) -> None:
-    """Before what the node returns; with ``state_key=None`` it is only shown."""
-
-    def node(state):
-        push_message(AIMessage("pushed", id="1"))
-        push_message({"role": "ai", "content": "only shown", "id": "2"}, state_key=None)
-        return {"messages": [AIMessage("returned", id="3")]}
-
-    graph = graph_of(way, way.node(node), log=maybe_log)
-    chunks = way.stream(graph, {"messages": []}, stream_mode=["messages", "updates", "tasks", "values"])
-    shown = [(mode, payload) for mode, payload in chunks if not (mode == "tasks" and "input" in payload)][1:]
-    assert [mode for mode, _ in shown] == ["messages", "messages", "messages", "updates", "tasks", "values"]
-    assert texts(payload for _, payload in shown[:3]) == ["pushed", "only shown", "returned"]
-    pushed, returned = AIMessage("pushed", id="1"), AIMessage("returned", id="3")
-    ((_, update),) = shown[3][1].items()
-    assert [list(part) for part in update] == [["messages"], ["messages"]]
-    assert set(shown[4][1]["result"]["messages"]) == {"$writes"}
-    assert shown[5][1] == {"messages": [pushed, returned]}
-
-
-def test_a_node_that_only_pushes_has_written(way, log) -> None:
-    """What it pushed is recorded, and is there in the next run."""
-
-    def node(state):
-        push_message(AIMessage("pushed", id="1"))
-
-    graph = graph_of(way, way.node(node), log=log)
-    expected = {"messages": [AIMessage("pushed", id="1")]}
-    assert way.invoke(graph, {"messages": []}) == expected
-    assert graph.get_state(THREAD).values == expected
-
-
-def test_an_attempt_that_fails_keeps_nothing_of_what_it_pushed(way, log) -> None:
-    """RT-5: what was shown stays shown, the state has it once."""
-    fails = [True]
-
-    def node(state):
-        push_message(AIMessage("pushed", id="1"))
-        if fails.pop():
-            raise ValueError
-
-    graph = graph_of(way, way.node(node), log=log)
-    chunks: list = []
-    with pytest.raises(ValueError):
-        way.stream_to(chunks, graph, {"messages": []}, stream_mode="messages")
-    assert texts(chunks) == ["pushed"]
-    assert graph.get_state(THREAD).values == {"messages": []}
-    fails.append(False)
-    assert way.invoke(graph, None) == {"messages": [AIMessage("pushed", id="1")]}
-
-
-def test_the_parts_of_a_message_can_be_pushed(way, maybe_log) -> None:
-    """Each is shown though their id is the same; the state keeps what was pushed last of it."""
-
-    def node(state):
-        for text in ("a", "b"):
-            push_message(AIMessageChunk(text, id="1"))
-
-    graph = graph_of(way, way.node(node), log=maybe_log)
-    chunks = way.stream(graph, {"messages": []}, stream_mode=["messages", "values"])
-    assert texts(payload for mode, payload in chunks if mode == "messages") == ["a", "b"]
-    assert [(type(m), m.content) for m in chunks[-1][1]["messages"]] == [(AIMessage, "b")]
-
-
-@pytest.mark.parametrize(
-    ("message", "options", "error", "reason"),
-    [
-        (AIMessage("no id"), {}, ValueError, "Message ID is required"),
-        (("ai", "no id"), {}, ValueError, "Message ID is required"),
-        ({"id": "1"}, {}, ValueError, "must contain"),
-        (AIMessage("x", id="1"), {"state_key": "nope"}, InvalidUpdateError, "no channel of that name"),
-    ],
-)
-def test_what_cannot_be_pushed_is_refused_before_it_is_shown(
-    way, maybe_log, message, options, error, reason
-) -> None:
-    """LangGraph drops what is written to a channel that is not there."""
-
-    def node(state):
-        push_message(message, **options)
-
-    chunks: list = []
-    graph = graph_of(way, way.node(node), log=maybe_log)
-    with pytest.raises(error, match=reason):
-        way.stream_to(chunks, graph, {"messages": []}, stream_mode="messages")
-    assert chunks == []
-
-
-def test_a_task_may_push_to_the_stream_but_not_to_the_state(way, maybe_log) -> None:
-    """Its caller writes; an entrypoint has no state, so there it is only shown."""
-
-    @task
-    @way.node
-    def says(**options):
-        push_message({"role": "ai", "content": "said", "id": "1"}, **options)
-
-    @entrypoint(maybe_log)
-    @way.flow
-    def workflow(_):
-        push_message({"role": "ai", "content": "begun", "id": "0"})
-        yield says(state_key=None)
-        return 1
-
-    assert texts(way.stream(workflow, 1, stream_mode="messages")) == ["begun", "said"]
-
-    @way.flow
-    def node(state):
-        yield says()
-
-    with pytest.raises(InvalidUpdateError, match="only nodes do"):
-        way.invoke(graph_of(way, node), {"messages": []})
-
-
-def test_nothing_is_pushed_outside_of_a_run() -> None:
-    """As for everything that a run offers."""
-    with pytest.raises(OutsideOfRun, match="Called push_message outside of a runnable context"):
-        push_message({"role": "ai", "content": "x", "id": "1"})
 
 
 def test_a_graph_without_messages_shows_none(way, maybe_log) -> None:
