@@ -320,7 +320,7 @@ class Session:
             run.shown = self.graph.program.reader
         if self.sinks:
             run.show_to(self.sinks)
-        if "messages" in run.modes or "callbacks" in self.config or (self.parent and self.parent.run.chat):
+        if "messages" in run.modes or self.config.get("callbacks") or (self.parent and self.parent.run.chat):
             run.chat = _chat_of(run)
         if self.parent is not None:
             run.above = self.parent.run.scope
