@@ -22,7 +22,7 @@ from .policy import NO_POLICIES, Policies
 from .program import Program
 from .reader import Reader, reader_of
 from .schema import Schema, classes_in, read_schema
-from .settings import Settings, checked_breakpoints, checked_durability, checked_log
+from .settings import Settings, checked_breakpoints, checked_cache, checked_durability, checked_log
 from .spec import BranchSpec, NodeSpec, annotated_answers, annotated_ends, annotated_input
 from .typed import ContextT, InputT, NodeInputT, OutputT, Parametrised, StateNode, StateT
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..wal.log import Log
     from ..wal.record import Target
+    from .cache import BaseCache
     from .control import Durability
     from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
@@ -296,6 +297,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
         self,
         checkpointer: Log | bool | None = None,  # noqa: FBT001 - LangGraph's signature
         *,
+        cache: BaseCache[Any] | None = None,
         store: Any = None,
         interrupt_before: Sequence[str] | str | None = None,
         interrupt_after: Sequence[str] | str | None = None,
@@ -306,6 +308,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
 
         Args:
             checkpointer: The log; None for none, or for the log of the graph around it.
+            cache: Where nodes that have a ``cache_policy`` look for results; None for that of the graph around it.
             store: Handed to nodes as ``runtime.store``.
             interrupt_before: Nodes to stop before, or ``"*"``.
             interrupt_after: Nodes to stop after, or ``"*"``.
@@ -314,12 +317,13 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
 
         Raises:
             InvalidGraph: The drawing does not make sense.
-            TypeError: The checkpointer is none.
+            TypeError: The checkpointer or the cache is none.
         """
         self.validate()
         nodes = list(self.nodes)
         settings = Settings(
             log=checked_log(checkpointer),
+            cache=checked_cache(cache),
             store=store,
             interrupt_before=checked_breakpoints(interrupt_before, nodes),
             interrupt_after=checked_breakpoints(interrupt_after, nodes),

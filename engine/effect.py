@@ -41,6 +41,8 @@ class Done(NamedTuple):
     records: tuple[Record, ...]
     error: BaseException | None = None
     untracked: tuple[Write, ...] = ()
+    is_cached: bool = False
+    """Whether it was found in a cache, so that nothing was run."""
 
 
 class Overrun(asyncio.CancelledError):

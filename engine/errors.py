@@ -12,6 +12,7 @@
     ├── NotAvailable            WAL-E220  you: this needs something that is not here   (an ImportError)
     ├── NodeTimeoutError        WAL-E230  it: an attempt took longer than it may
     ├── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
+    ├── InvalidCacheKey         WAL-E232  you: a key_func returned no key              (a TypeError)
     └── InvalidNamespaceError   WAL-E240  you: a store cannot have such a namespace    (a ValueError)
     Parked (BaseException): not errors; they travel through user code and stop a task or a run
     ├── GraphInterrupt          a task asks
@@ -54,6 +55,7 @@ __all__ = [
     "GraphDrained",
     "GraphInterrupt",
     "GraphRecursionError",
+    "InvalidCacheKey",
     "InvalidGraph",
     "InvalidNamespaceError",
     "InvalidUpdateError",
@@ -242,6 +244,12 @@ class NodeError:
 
     node: str
     error: BaseException
+
+
+class InvalidCacheKey(WalgraphError, TypeError):
+    """The ``key_func`` of a ``CachePolicy`` returned something that is neither text nor bytes."""
+
+    code = "WAL-E232"
 
 
 class Parked(BaseException):

@@ -45,17 +45,18 @@ from .policy import Policies
 from .program import Program
 from .reader import Reader
 from .schema import classes_in
-from .settings import Settings, checked_durability, checked_log
+from .settings import Settings, checked_cache, checked_durability, checked_log
 from .show import called, start
-from .task import acarry_out, carry_out, tried
+from .task import acarry_out, carry_out, may_cache, place_of, tried
 from .typed import ContextT, Parametrised
-from .wish import Call
+from .wish import Ask, Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
 
     from ..replay.state import Outcome
     from ..wal.log import Log
+    from .cache import BaseCache, Namespace
     from .context import TaskContext
     from .control import Durability
     from .policy import CachePolicy, Timeout, TimeoutPolicy
@@ -108,6 +109,19 @@ class TaskFunction(Generic[P, R]):
         self.cache_policy = policies.cache
         self.timeout = policies.timeout
 
+    def clear_cache(self, cache: BaseCache[Any]) -> None:
+        """Forget all results of this function that a cache holds."""
+        cache.clear([self._namespace()])
+
+    async def aclear_cache(self, cache: BaseCache[Any]) -> None:
+        """Forget all results of this function that a cache holds."""
+        await cache.aclear([self._namespace()])
+
+    def _namespace(self) -> Namespace:
+        from .caching import namespace_of
+
+        return namespace_of(self.callee, self.name)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> SyncAsyncFuture[R]:
         """Make the call, or find it recorded; returns at once with a future.
 
@@ -150,8 +164,14 @@ class TaskFunction(Generic[P, R]):
     def _attempts(
         self, context: TaskContext[Run], argument: Any, call: tuple[str, bytes, str], outcome: Outcome | None
     ) -> Generator[Wish, Any, tuple[Done, Any]]:
-        run = context.run
+        run, place = context.run, None
         try:
+            policy = self.cache_policy or run.program.task_policies.cache
+            if policy is not None and may_cache(run, outcome):
+                place = place_of(run, policy, self.callee, self.name, *argument)
+                found = yield Ask(place.look, place.alook)
+                if found is not None:
+                    return self._returned(context, found[0], call)._replace(is_cached=True), found[0]
             retry = self.policies.retry
             retry = run.program.task_policies.retry if retry is None else retry
             wish = Call(self.callee, argument, self.timeout)
@@ -164,9 +184,13 @@ class TaskFunction(Generic[P, R]):
                 for record in done.records
             )
             return done._replace(records=records), None
-        return Done(
-            context.path, (TaskFinished(run.scope, context.path, ((RETURN, value),), (), call),)
-        ), value
+        if place is not None and not context.questions:
+            yield Ask(functools.partial(place.keep, value), functools.partial(place.akeep, value))
+        return self._returned(context, value, call), value
+
+    def _returned(self, context: TaskContext[Run], value: Any, call: tuple[str, bytes, str]) -> Done:
+        path = context.path
+        return Done(path, (TaskFinished(context.run.scope, path, ((RETURN, value),), (), call),))
 
     def _carry_out(self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]) -> R:
         done, value = carry_out(wishes, context)
@@ -204,7 +228,7 @@ class TaskFunction(Generic[P, R]):
 
     def _ended(self, done: Done, value: Any, context: TaskContext[Run]) -> R:
         if context.run.modes:
-            context.run.publish(called(context, value, done.error))
+            context.run.publish(called(context, value, done.error, is_cached=done.is_cached))
         if done.error is not None:
             raise done.error
         if (watch := watching.get()) is not None:
@@ -272,6 +296,7 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
     Args:
         checkpointer: The log, or None.
         store: Handed to the function as ``store``.
+        cache: Where what has a ``cache_policy`` looks for results.
         context_schema: The type of ``runtime.context``.
         cache_policy: How results are kept, to be used again for equal input; also for tasks without one of their own.
         retry_policy: When and how often to try again if it raises; also for tasks without one of their own.
@@ -289,6 +314,7 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
         self,
         checkpointer: Log | None = None,
         store: Any = None,
+        cache: BaseCache[Any] | None = None,
         context_schema: type[ContextT] | None = None,
         cache_policy: CachePolicy | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
@@ -299,6 +325,7 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
         self.settings = Settings(
             log=checked_log(checkpointer),
             store=store,
+            cache=checked_cache(cache),
             durability=checked_durability(durability),
             context_schema=context_schema,
         )

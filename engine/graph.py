@@ -23,6 +23,7 @@ from .describe import Described
 from .drive_async import adrive
 from .drive_sync import drive
 from .edit import update
+from .errors import InvalidGraph
 from .policy import seconds_of
 from .reading import Reading
 from .session import Session
@@ -31,9 +32,10 @@ from .stream import wanted
 from .typed import ContextT, InputT, OutputT, Parametrised, StateT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
 
     from ..wal.log import IfBusy, Log
+    from .cache import BaseCache, Namespace
     from .context import RunControl
     from .control import Command, Durability, StateSnapshot, StateUpdate, Version
     from .loop import End
@@ -73,6 +75,12 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
     def store(self) -> Any:
         """The store that the graph was compiled with."""
         return self.settings.store
+
+    @property
+    def cache(self) -> BaseCache[Any] | None:
+        """The cache that the graph was compiled with."""
+        cache: BaseCache[Any] | None = self.settings.cache
+        return cache
 
     @property
     def step_timeout(self) -> float | None:
@@ -409,6 +417,31 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
     ) -> dict[str, Any]:
         """Change the thread's state several times; see ``bulk_update_state``."""
         return self.bulk_update_state(config, supersteps)
+
+    def clear_cache(self, nodes: Iterable[str] | None = None) -> None:
+        """Forget results that the graph's cache holds; those of tasks are forgotten by ``task.clear_cache``.
+
+        Args:
+            nodes: The nodes whose results are meant; None for all.
+
+        Raises:
+            InvalidGraph: The graph has no cache, or there is no such node.
+        """
+        cache, namespaces = self._cached(nodes)
+        cache.clear(namespaces)
+
+    async def aclear_cache(self, nodes: Iterable[str] | None = None) -> None:
+        """Forget results that the graph's cache holds; see ``clear_cache``."""
+        cache, namespaces = self._cached(nodes)
+        await cache.aclear(namespaces)
+
+    def _cached(self, nodes: Iterable[str] | None) -> tuple[BaseCache[Any], list[Namespace]]:
+        from .caching import namespaces_of
+
+        if self.cache is None:
+            message = "No cache is set for this graph. Cannot clear cache."
+            raise InvalidGraph(message, hint="Pass one to compile(cache=...) or @entrypoint(cache=...).")
+        return self.cache, namespaces_of(self.nodes, nodes)
 
 
 CompiledStateGraph = CompiledGraph

@@ -215,7 +215,7 @@ class Loop:
 
     def _take(self, done: Done) -> None:
         """Draft what a task came to, and what is to be shown of it."""
-        path, records, error, untracked = done
+        path, records, error, untracked, is_cached = done
         for record in records:
             self.draft.add(record)
         if untracked:
@@ -228,12 +228,11 @@ class Loop:
         elif error is not None and not records:
             self.parked = self.parked or error
         if run.modes and records:
-            self._show_end(path)
+            self._show_end(path, is_cached=is_cached)
 
-    def _show_end(self, path: Path) -> None:
-        self.events.extend(
-            ended(self.run, self.draft.graph, path, self.errors.get(path), self.untracked.get(path, ()))
-        )
+    def _show_end(self, path: Path, *, is_cached: bool = False) -> None:
+        error, untracked = self.errors.get(path), self.untracked.get(path, ())
+        self.events.extend(ended(self.run, self.draft.graph, path, error, untracked, is_cached=is_cached))
 
     def _commit(self) -> End | None:
         """Close the step, if its outcomes can be folded together."""

@@ -134,7 +134,11 @@ class Node:
         self.targets: tuple[Target, ...] = ()
         self.branches: list[Branch] = []
         self.is_plain = (
-            callee is not None and not callee.is_async and not callee.is_runnable and not self.retry
+            callee is not None
+            and not callee.is_async
+            and not callee.is_runnable
+            and not self.retry
+            and self.cache_policy is None
         )
         """Whether, but for its routers, performing it in a thread is one call that is never repeated."""
         self.subgraph = callee.function if callee is not None and callee.is_runnable else None

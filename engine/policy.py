@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
-from ..wal.codec import Encoder
 from .errors import InvalidGraph
 from .retry import RetryPolicy, policies_of
 
@@ -28,12 +27,14 @@ Timeout = float | timedelta | None
 
 
 def default_cache_key(*args: Any, **kwargs: Any) -> bytes:
-    """Return a key for a call: its arguments as the log would hold them.
+    """Return a key for a call: its arguments as the log would hold them, dicts in an order of their own.
 
     Raises:
         NotSerializable: An argument cannot be written, so calls cannot be told apart by it.
     """
-    return Encoder().value([list(args), dict(sorted(kwargs.items()))]).data
+    from .canonical import canonical
+
+    return canonical(args, kwargs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,16 @@ class CachePolicy:
 
     key_func: Callable[..., str | bytes] = default_cache_key
     ttl: int | None = None
+
+    def __post_init__(self) -> None:
+        """See that the time makes sense.
+
+        Raises:
+            InvalidGraph: It does not.
+        """
+        if self.ttl is not None and not self.ttl > 0:
+            message = "ttl must be greater than 0"
+            raise InvalidGraph(message, hint="Leave it out to keep results for ever.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

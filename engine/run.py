@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..replay.state import GraphState
     from ..wal.record import Path
+    from .cache import BaseCache
     from .context import Chat, RunControl, Watcher
     from .errors import NodeError
     from .program import Program
@@ -88,6 +89,8 @@ class Run:
         self.breakpoints = Breakpoints(None, None)
         self.resumed_at: int | None = None
         """The barrier at which this run was resumed: breakpoints there have been stopped at before."""
+        self.cache: BaseCache[Any] | None = None
+        """Where nodes and tasks that have a ``cache_policy`` look for results."""
         self.step_timeout: float | None = None
         """The seconds that a superstep may take."""
         self.stop = 0

@@ -311,6 +311,9 @@ class Session:
         run.control = self.control
         run.watch = self._watch
         run.step_timeout = self.graph.settings.step_timeout
+        run.cache = self.graph.settings.cache
+        if run.cache is None and self.parent is not None:
+            run.cache = self.parent.run.cache
         run.breakpoints = Breakpoints(self.before, self.after)
         if self.output_keys is not None:
             keys = (self.output_keys,) if isinstance(self.output_keys, str) else self.output_keys

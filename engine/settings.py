@@ -31,6 +31,7 @@ class Settings(NamedTuple):
     stream_mode: str = "updates"
     context_schema: type | None = None
     step_timeout: float | None = None
+    cache: Any = None
     config: dict[str, Any] | None = None
     """What ``with_config`` was given: below the config of every call."""
 
@@ -38,7 +39,15 @@ class Settings(NamedTuple):
 FREE = frozenset({"config", "context_schema", "store", "stream_mode"})
 """What may be changed to anything."""
 CHECKED = frozenset(
-    {"checkpointer", "durability", "interrupt_after_nodes", "interrupt_before_nodes", "name", "step_timeout"}
+    {
+        "cache",
+        "checkpointer",
+        "durability",
+        "interrupt_after_nodes",
+        "interrupt_before_nodes",
+        "name",
+        "step_timeout",
+    }
 )
 """What may be changed to what ``compile`` accepts."""
 
@@ -70,6 +79,8 @@ class Compiled(NamedTuple):
                     program = program.renamed(value)
                 case "checkpointer":
                     settings = settings._replace(log=checked_log(value))
+                case "cache":
+                    settings = settings._replace(cache=checked_cache(value))
                 case "durability":
                     settings = settings._replace(durability=checked_durability(value))
                 case "interrupt_before_nodes":
@@ -99,6 +110,20 @@ def checked_log(log: Any) -> Log | bool | None:
         "Invalid checkpointer provided. Expected an instance of `Log`, `True`, `False`, or `None`. "
         f"Received {type(log).__name__}. Pass a proper log (e.g., Log.open(path), MemoryLog())."
     )
+    raise TypeError(message)
+
+
+def checked_cache(cache: Any) -> Any:
+    """Return what may stand as ``cache``: anything with the methods of a ``BaseCache``, or None.
+
+    Raises:
+        TypeError: It has not.
+    """
+    if cache is None or all(
+        hasattr(cache, name) for name in ("get", "set", "clear", "aget", "aset", "aclear")
+    ):
+        return cache
+    message = f"Invalid cache provided. Expected an instance of `BaseCache` or `None`. Received {type(cache).__name__}."
     raise TypeError(message)
 
 

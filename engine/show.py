@@ -9,7 +9,8 @@
     stops to ask, or at a breakpoint asked    asked
 
 ``debug`` shows tasks and checkpoints once more, in a wrapper with step and time. The payloads are LangGraph's (§2.18,
-ST-1). A task that was restored shows its update, marked as cached, and a start, but no result (R-3).
+ST-1). A task that was restored, or whose outcome was found in a cache, shows its update, marked as cached, and
+a start, but no result (R-3, CA-1).
 
 Invariants:
 1. A payload never fails because user code does: an input that cannot be made is shown as the values it is made of.
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 RETURNED = frozenset(("__end__", "__return__"))
 """The writes that hold what an entrypoint and a ``@task`` returned."""
+CACHED = {"__metadata__": {"cached": True}}
+"""What the mode ``updates`` says of a task that was not run: it was restored, or found in a cache."""
 
 
 def opened(run: Run, draft: Draft, before: GraphState | None, output: Callable[[], Any]) -> Iterator[Event]:
@@ -71,8 +74,7 @@ def opened(run: Run, draft: Draft, before: GraphState | None, output: Callable[[
             outcome = graph.outcomes.get(path)
             if outcome is not None and (outcome.status == FINISHED or (outcome.caught and outcome.returned)):
                 update = updated(run, outcome.writes)
-                payload = {graph.node_of(path): update, "__metadata__": {"cached": True}}
-                yield Event(run.scope, "updates", payload)
+                yield Event(run.scope, "updates", {graph.node_of(path): update, **CACHED})
 
 
 def starts(run: Run, graph: GraphState) -> Iterator[Event]:
@@ -120,7 +122,13 @@ def start(run: Run, path: Path, name: str, base: int, step: int, given: Any) -> 
 
 
 def ended(
-    run: Run, graph: GraphState, path: Path, error: BaseException | None, untracked: Sequence[Write]
+    run: Run,
+    graph: GraphState,
+    path: Path,
+    error: BaseException | None,
+    untracked: Sequence[Write],
+    *,
+    is_cached: bool = False,
 ) -> Iterator[Event]:
     """Yield how a node's task ended.
 
@@ -130,6 +138,7 @@ def ended(
         path: The task's path.
         error: What it raised, if it did.
         untracked: Its writes that are not recorded.
+        is_cached: Whether its outcome was found in a cache.
     """
     outcome, name = graph.outcomes.get(path), graph.node_of(path)
     if outcome is None or name == START or outcome.status not in {FINISHED, FAILED, CAUGHT, WAITING}:
@@ -144,8 +153,10 @@ def ended(
             context = TaskContext(run, path, name, graph.base, graph.step + 1)
             yield from returned_messages(context, writes)
         if "updates" in run.modes:
-            yield Event(run.scope, "updates", {name: updated(run, writes)})
-    yield from result(run, path, name, graph.base, graph.step + 1, writes, error)
+            update = {name: updated(run, writes)}
+            yield Event(run.scope, "updates", {**update, **CACHED} if is_cached else update)
+    if not is_cached:
+        yield from result(run, path, name, graph.base, graph.step + 1, writes, error)
 
 
 def result(
@@ -182,13 +193,16 @@ def result(
     yield from _detail(run, "tasks", "task_result", step, payload)
 
 
-def called(context: TaskContext[Run], value: Any, error: BaseException | None) -> Iterator[Event]:
+def called(
+    context: TaskContext[Run], value: Any, error: BaseException | None, *, is_cached: bool = False
+) -> Iterator[Event]:
     """Yield how a call of a ``@task`` ended.
 
     Args:
         context: The call.
         value: What it returned.
         error: What it raised, if it did.
+        is_cached: Whether what it returned was found in a cache.
     """
     run, path, name = context.run, context.path, context.name
     place = path, name, context.base, context.step
@@ -197,8 +211,9 @@ def called(context: TaskContext[Run], value: Any, error: BaseException | None) -
         if "messages" in run.modes:
             yield from returned_messages(context, writes)
         if "updates" in run.modes:
-            yield Event(run.scope, "updates", {name: value})
-    yield from result(run, *place, writes, error)
+            yield Event(run.scope, "updates", {name: value, **CACHED} if is_cached else {name: value})
+    if not is_cached:
+        yield from result(run, *place, writes, error)
 
 
 def closed(run: Run, before: GraphState, after: GraphState, output: Callable[[], Any]) -> Iterator[Event]:

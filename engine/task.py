@@ -38,17 +38,18 @@ from .node import not_stoppable
 from .outcome import writes_of
 from .routing import finished, routed, routed_again
 from .steering import is_meant, keep_command
-from .wish import Call, Join, Note, Sleep
+from .wish import Ask, Call, Join, Note, Sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 
     from ..replay.state import Outcome
     from ..wal.record import Target, Write
+    from .caching import Place
     from .context import TaskContext
     from .job import Job
     from .node import Callee
-    from .policy import TimeoutPolicy
+    from .policy import CachePolicy, TimeoutPolicy
     from .retry import RetryPolicy
     from .run import Run
     from .wish import Wish
@@ -66,21 +67,59 @@ def attempts(job: Job) -> Generator[Wish, Any, Done]:
         context.begin(1, None)
         return (yield from routed(job, job.returned, []))
     before = encoded_values(job)
+    kept: list[Any] = []
+    place: Place | None = None
     returned: tuple[list[Write], list[Target]] | Done
+
+    def meant(value: Any) -> tuple[list[Write], list[Target]] | Done:
+        kept[:] = [value]
+        return _meant(job, value, before)
+
     try:
         value = job.input()
         if node.callee is None:
             context.begin(1, job.outcome)
             returned = _meant(job, value, before)
         else:
+            if node.cache_policy is not None and may_cache(job.run, job.outcome):
+                place = place_of(job.run, node.cache_policy, node.callee, node.name, (value,))
+                found = yield Ask(place.look, place.alook)
+                # A result that means nothing to the graph any more is as good as none.
+                if found is not None and not isinstance(fitting := _returned(job, found[0], None), Done):
+                    return (yield from routed(job, *fitting))._replace(is_cached=True)
             wish = Call(node.callee, value, job.timeout)
             # A return that means nothing fails the attempt, as if the body had raised.
-            returned = yield from tried(
-                wish, context, node.retry, job.outcome, lambda value: _meant(job, value, before)
-            )
+            returned = yield from tried(wish, context, node.retry, job.outcome, meant)
     except BaseException as error:
         returned = _raised(job, error)
-    return returned if isinstance(returned, Done) else (yield from routed(job, *returned))
+    if isinstance(returned, Done):
+        return returned
+    if place is not None and kept and not context.questions:
+        yield Ask(functools.partial(place.keep, *kept), functools.partial(place.akeep, *kept))
+    return (yield from routed(job, *returned))
+
+
+def may_cache(run: Run, outcome: Outcome | None) -> bool:
+    """Return whether a result may be looked for and kept: not if it depends on an answer, which is the thread's own."""
+    if run.cache is None or outcome is None:
+        return run.cache is not None
+    has_failed = outcome.attempts > 0 or outcome.retry is not None
+    return has_failed and not outcome.questions
+
+
+def place_of(
+    run: Run,
+    policy: CachePolicy,
+    callee: Callee,
+    name: str,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any] | None = None,
+) -> Place:
+    """Return where a call's result is cached; most programs cache nothing and never load what knows."""
+    from .caching import Place
+
+    assert run.cache is not None
+    return Place(run.cache, policy, callee, name, arguments, keywords)
 
 
 def attempted_plainly(job: Job) -> Done:
@@ -238,6 +277,11 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
                 context.run.recorder.record(wish.records)
             except BaseException as error:
                 send, answer = wishes.throw, error
+        elif wish.__class__ is Ask:
+            try:
+                answer = wish.ask()
+            except BaseException as error:
+                send, answer = wishes.throw, error
         else:
             _join(context)
 
@@ -314,6 +358,11 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
             elif wish.__class__ is Note:
                 try:
                     await context.run.recorder.arecord(wish.records)
+                except BaseException as error:
+                    send, answer = wishes.throw, error
+            elif wish.__class__ is Ask:
+                try:
+                    answer = await wish.aask()
                 except BaseException as error:
                     send, answer = wishes.throw, error
             else:

@@ -3,6 +3,7 @@
     Call(callee, argument)   that user code is called       → what it returned, or raised
     Sleep(seconds)           some rest                      → nothing
     Note(records)            that these are in the log      → nothing, or why they cannot be
+    Ask(ask, aask)           what a cache says              → its answer
     Join(children)           that these calls have ended    → nothing
 
 It must not carry anything out.
@@ -13,6 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ..wal.record import Record
     from .node import Callee
     from .policy import TimeoutPolicy
@@ -44,4 +47,11 @@ class Join(NamedTuple):
     children: list[Any]
 
 
-Wish: TypeAlias = Call | Sleep | Note | Join
+class Ask(NamedTuple):
+    """Wanted: what a cache says, asked in a thread or on an event loop."""
+
+    ask: Callable[[], Any]
+    aask: Callable[[], Awaitable[Any]]
+
+
+Wish: TypeAlias = Call | Sleep | Note | Ask | Join

@@ -35,7 +35,7 @@ def test_import_leaves_names_on_demand_alone(imported: set[str]) -> None:
     assert not {f"walgraph{module}" for module in walgraph._ON_DEMAND.values()} & imported
 
 
-@pytest.mark.parametrize("module", ["timeout", "step_timeout"])
+@pytest.mark.parametrize("module", ["timeout", "step_timeout", "caching", "canonical"])
 def test_import_leaves_what_most_runs_do_not_need_alone(module: str, imported: set[str]) -> None:
     """These are loaded by the first run that needs them."""
     assert f"walgraph.engine.{module}" not in imported

@@ -218,10 +218,12 @@ def test_a_copy_differs_where_it_is_told_to(log: Log) -> None:
 def test_a_copy_is_checked() -> None:
     """Unknown attributes are an error, and so is what ``compile`` would refuse."""
     graph = Seen().graph
-    with pytest.raises(ValueError, match="has no 'checkpoint' to change; it has checkpointer"):
+    with pytest.raises(ValueError, match="has no 'checkpoint' to change; it has cache, checkpointer"):
         graph.copy({"checkpoint": None})
     with pytest.raises(TypeError, match="Invalid checkpointer"):
         graph.copy({"checkpointer": "log"})
+    with pytest.raises(TypeError, match="Invalid cache"):
+        graph.copy({"cache": "redis"})
     with pytest.raises(InvalidGraph, match="`m` not found"):
         graph.copy({"interrupt_after_nodes": ["m"]})
 

@@ -68,9 +68,11 @@ def live(path: Path, life: int, seconds: float) -> dict[str, int]:
         time.sleep(seconds)
     finally:
         process.kill()
-    for line in process.communicate()[0].splitlines():
-        name, number = line.split()
-        acknowledged[name] = int(number)
+    for line in process.communicate()[0].splitlines(keepends=True):
+        # The kill may fall into the middle of a line; half of one acknowledges nothing.
+        if line.endswith("\n"):
+            name, number = line.split()
+            acknowledged[name] = int(number)
     return acknowledged
 
 
