@@ -124,6 +124,7 @@ if typing.TYPE_CHECKING:
     from .engine.cache_log import LogCache
     from .engine.drawable import NodeStyles
     from .engine.drawing import CurveStyle
+    from .engine.error_code import ErrorCode, create_error_message
     from .engine.parts import (
         CheckpointPayload,
         CheckpointStreamPart,
@@ -168,6 +169,7 @@ _ON_DEMAND = {
     "CustomStreamPart": ".engine.parts",
     "DebugPayload": ".engine.parts",
     "DebugStreamPart": ".engine.parts",
+    "ErrorCode": ".engine.error_code",
     "GetOp": ".engine.store",
     "GraphOutput": ".engine.parts",
     "InMemoryCache": ".engine.cache",
@@ -190,6 +192,7 @@ _ON_DEMAND = {
     "TasksStreamPart": ".engine.parts",
     "UpdatesStreamPart": ".engine.parts",
     "ValuesStreamPart": ".engine.parts",
+    "create_error_message": ".engine.error_code",
     "drain_on_signals": ".engine.signals",
     "push_message": ".engine.push",
 }
@@ -237,6 +240,7 @@ __all__ = [
     "EmptyChannelError",
     "EmptyInputError",
     "EphemeralValue",
+    "ErrorCode",
     "ExecutionInfo",
     "FormatTooNew",
     "GetOp",
@@ -323,6 +327,7 @@ __all__ = [
     "ValuesStreamPart",
     "WalgraphError",
     "add_messages",
+    "create_error_message",
     "drain_on_signals",
     "entrypoint",
     "get_config",

@@ -17,7 +17,7 @@ from ..replay.channel import BaseChannel, LastValue
 from ..replay.identity import END, LEVEL_SEPARATOR, START, TASK_SEPARATOR
 from .errors import InvalidGraph
 from .graph import CompiledGraph
-from .node import Branch, Callee, Node, check_stoppable, name_of
+from .node import Branch, Callee, InvalidAction, Node, check_stoppable, name_of, node_name_of
 from .policy import NO_POLICIES, Policies
 from .program import Program
 from .reader import Reader, reader_of
@@ -139,10 +139,10 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
         policies = Policies.of(retry_policy, cache_policy, timeout)
         if not isinstance(node, str):
             action = node
-            node = name_of(node)
+            node = node_name_of(node)
         elif action is None:
             message = f"node {node!r} has no action"
-            raise InvalidGraph(message, hint="Call add_node(name, function), or add_node(function).")
+            raise InvalidAction(message, hint="Call add_node(name, function), or add_node(function).")
         self._check_name(node)
         callee = Callee(action)
         schema = input_schema or annotated_input(action) or self.state_schema
@@ -240,7 +240,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
             raise InvalidGraph(message)
         before: str | None = None
         for item in nodes:
-            name, action = item if isinstance(item, tuple) else (name_of(item), item)
+            name, action = item if isinstance(item, tuple) else (node_name_of(item), item)
             if name in self.nodes:
                 message = f"Node names must be unique: node with the name '{name}' already exists."
                 raise InvalidGraph(message, hint="Give pairs of a name of your own and the function.")

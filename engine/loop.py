@@ -376,9 +376,10 @@ def _problem(record: Record) -> NotSerializable | None:
 
 def _too_many_steps(run: Run) -> GraphRecursionError:
     limit = run.config.get("recursion_limit")
-    message = f"Recursion limit of {limit} reached without hitting a stop condition."
+    message = (
+        f"Recursion limit of {limit} reached without hitting a stop condition. You can increase the limit by setting "
+        "the `recursion_limit` config key."
+    )
     return GraphRecursionError(
-        message,
-        hint="You can increase the limit by setting the `recursion_limit` config key; the state is kept, and "
-        "invoke(None, config) goes on with a fresh budget.",
+        message, hint="The state is kept, and invoke(None, config) goes on with a fresh budget."
     )

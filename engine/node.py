@@ -51,6 +51,10 @@ class Branch:
         self.reader = reader
 
 
+class InvalidAction(InvalidGraph, TypeError, RuntimeError):
+    """What a node is to call cannot be called, or is not there; LangGraph raises TypeError and RuntimeError."""
+
+
 class Callee:
     """A callable of the user, with what its signature wants beyond the first argument."""
 
@@ -60,7 +64,7 @@ class Callee:
         """Look the callable over.
 
         Raises:
-            InvalidGraph: It cannot be called.
+            InvalidAction: It cannot be called.
         """
         self.is_runnable = not inspect.isroutine(function) and hasattr(function, "invoke")
         self.function: Callable[..., Any] = function
@@ -68,7 +72,7 @@ class Callee:
             message = (
                 f"Expected a Runnable, callable or dict. Instead got an unsupported type: {type(function)}"
             )
-            raise InvalidGraph(message, hint="Give add_node a function, or anything that can be called.")
+            raise InvalidAction(message, hint="Give add_node a function, or anything that can be called.")
         self.is_async = not self.is_runnable and is_coroutine_function(function)
         self.inject, self.wants_input = ((), True) if self.is_runnable else _injected(function)
         self.is_bare = self.wants_input and not (self.inject or self.is_async or self.is_runnable)
@@ -180,8 +184,21 @@ def is_coroutine_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
+def node_name_of(action: Any) -> str:
+    """Return the name that a node takes from what it calls, which is LangGraph's: a partial is called ``partial``.
+
+    Raises:
+        InvalidGraph: It has none.
+    """
+    if isinstance(action, functools.partial):
+        return "partial"
+    if not hasattr(action, "invoke") and isinstance(name := getattr(action, "__name__", None), str):
+        return name
+    return name_of(action) if hasattr(action, "invoke") or not callable(action) else type(action).__name__
+
+
 def name_of(function: Any) -> str:
-    """Return the name that a node takes from its callable.
+    """Return the name that a task or a router takes from its callable.
 
     Raises:
         InvalidGraph: It has none.

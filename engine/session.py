@@ -443,7 +443,10 @@ def _thread_of(config: dict[str, Any]) -> str:
     """
     thread = config.get("configurable", {}).get("thread_id")
     if thread is None:
-        message = "this graph has a log, so a run needs a thread_id, and the config has none"
+        message = (
+            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
+            "checkpoint_id"
+        )
         raise MissingThreadId(
             message, hint='graph.invoke(input, {"configurable": {"thread_id": "any-name"}})'
         )

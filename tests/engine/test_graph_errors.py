@@ -152,18 +152,24 @@ def test_what_needs_a_run_says_so(function) -> None:
 
 
 def test_names_are_taken_from_what_is_called() -> None:
-    """§1.1: function, partial, callable object."""
+    """§1.1: function, callable object, partial, runnable: as LangGraph calls them, since edges name them."""
 
     def plain(state):
         return None
 
     class Worker:
+        name = "an attribute like any other"
+
         def __call__(self, state):
             return None
 
+        def work(self, state):
+            return None
+
     builder = StateGraph(Trail).add_node(plain).add_node(Worker())
-    builder = builder.add_sequence([functools.partial(leaves("part"))])
-    assert list(builder.nodes) == ["plain", "Worker", "part"]
+    builder = builder.add_sequence([functools.partial(leaves("part")), Worker().work])
+    builder.add_node(whole().compile(name="mine")).add_node(lambda _: {})
+    assert list(builder.nodes) == ["plain", "Worker", "partial", "work", "mine", "<lambda>"]
 
 
 def test_routers_have_names_of_their_own(way) -> None:
