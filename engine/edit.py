@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..replay.branch import branch
+from ..replay.branch import branch, is_copied
 from ..replay.draft import Draft
 from ..replay.history import Origin, backwards
 from ..replay.identity import END, START, checkpoint_seq, task_id
@@ -146,6 +146,8 @@ class _Editing:
         run, recorder = self.run, self.recorder
         if not recorder.state.seq:
             self.draft.add(ThreadCreated(recorder.now(), self.thread, None))
+        elif is_copied(recorder.state, self.thread):
+            self.draft.add(ThreadCreated(recorder.now(), self.thread, recorder.state.thread))
         origin = self._origin()
         if origin is not None and steps[0][0].as_node != COPY:
             self._branch_off(self._moment(origin), "branch")

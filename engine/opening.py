@@ -24,7 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..replay.blueprint import differences
-from ..replay.branch import branch, stripped
+from ..replay.branch import adopted, branch, is_copied, stripped
 from ..replay.errors import CheckpointNotFound, GraphChanged
 from ..replay.fold import attach_all, fold
 from ..replay.identity import START, checkpoint_id, question_id, task_id
@@ -68,21 +68,26 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Origin | None) 
     state = recorder.state
     now = recorder.now()
     records: list[Record] = []
+    renamed: dict[str, str] = {}
     if state.seq == 0 and recorder.writer is not None:
         records.append(ThreadCreated(now, run.thread, None))
+    elif is_copied(state, run.thread):
+        records.append(ThreadCreated(now, run.thread, state.thread))
+        state, renamed = adopted(run.thread, state)
+        state = state._replace(seq=state.seq + 1)
     notes = _new_notes(run, state.root())
     resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes)
     if isinstance(given, Command):
-        return records + _commanded(run, given, resume, fork)
+        return records + _commanded(run, given, resume, fork, state, renamed)
     if given is None:
         if state.root() is None:
             message = "Received no input for __start__"
             raise EmptyInputError(message, hint=f"Thread {run.thread!r} has no run to resume: pass an input.")
         if fork is not None:
-            return [*records, *_branch(run, fork, fork.begun()).records, resume]
-        return [] if _is_finished(state.scopes[""]) else [resume]
+            return [*records, *_branch(run, fork, fork.begun(), state.seq).records, resume]
+        return [] if _is_finished(state.scopes[""]) else [*records, resume]
     if fork is not None:
-        records.extend(_branch(run, fork, fork.begun(), "branch").records)
+        records.extend(_branch(run, fork, fork.begun(), state.seq, "branch").records)
     metadata = checkpoint_metadata(run.config)
     records.append(RunStarted("", now, run.run_id, given, graph, recorder.durability, _epoch(run), metadata))
     return records
@@ -149,9 +154,15 @@ def edit_of(run: Run, command: Command[Any]) -> Edit:
     return Edit(None, tuple(writes), tuple(target for target in targets if target != "__end__"))
 
 
-def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Origin | None) -> list[Record]:
-    """Open a run by a command: answers, edits, or both."""
-    state = run.recorder.state
+def _commanded(
+    run: Run,
+    command: Command[Any],
+    resume: RunResumed,
+    fork: Origin | None,
+    state: ThreadState,
+    renamed: dict[str, str],
+) -> list[Record]:
+    """Open a run by a command: answers, edits, or both; ``renamed`` has the new ids of questions that got some."""
     has_edit = command.update is not None or bool(command.goto)
     if not has_edit and command.resume is NO_ANSWER:
         message = "Received empty Command input"
@@ -166,12 +177,11 @@ def _commanded(run: Run, command: Command[Any], resume: RunResumed, fork: Origin
             raise AnswerError(message, hint="Start it with an input first.")
         # On a fresh thread the update is the first checkpoint, and the goto is what runs (N-5, once).
         return [StateEdited("", resume.at, "update", (edit_of(run, command),)), resume]
-    renamed: dict[str, str] = {}
     if fork is not None:
         moment = fork.begun() if command.resume is NO_ANSWER else fork.asked(_named(command.resume))
-        begun = _branch(run, fork, moment)
+        begun = _branch(run, fork, moment, state.seq)
         records.extend(begun.records)
-        renamed = begun.questions
+        renamed = {**{old: begun.questions.get(new, new) for old, new in renamed.items()}, **begun.questions}
         for record in begun.records:
             state = fold(run.recorder.blueprints.get, state, state.seq + 1, record)
     records.append(resume)
@@ -251,13 +261,14 @@ def _named(given: Any) -> set[str] | None:
     return None
 
 
-def _branch(run: Run, fork: Origin, moment: ThreadState | None, how: str = "fork") -> Branch:
+def _branch(run: Run, fork: Origin, moment: ThreadState | None, seq: int, how: str = "fork") -> Branch:
     """Return the branch that begins at a checkpoint.
 
     Args:
         run: The run.
         fork: The checkpoint.
         moment: The thread as the branch is to begin.
+        seq: The seq that it follows.
         how: ``"fork"`` for a checkpoint of its own; ``"branch"`` if an input follows, which then is the checkpoint.
 
     Raises:
@@ -268,7 +279,7 @@ def _branch(run: Run, fork: Origin, moment: ThreadState | None, how: str = "fork
     if how == "branch":
         # An input begins the graph anew, whatever its subgraphs were at.
         moment = moment._replace(scopes={**moment.scopes, "": stripped(moment.scopes[""])})
-    return branch(run.thread, run.recorder.state.seq, run.recorder.now(), moment, how=how)
+    return branch(run.thread, seq, run.recorder.now(), moment, how=how)
 
 
 def _is_finished(graph: GraphState) -> bool:

@@ -120,7 +120,8 @@ def _task(
     for held, nested in graph.outcomes.items():
         if held[: len(path)] == path:
             asked += nested.pending() if live else nested.questions
-    task = task_id(thread, scope, graph.base, path)
+    # In a copy that nobody wrote to yet, tasks have the names that they had in the other thread.
+    task = task_id(found.thread.thread or thread, scope, graph.base, path)
     within = [
         held
         for held in (*found.thread.scopes, *found.thread.unread)

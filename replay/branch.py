@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wal.record import (
     Forked,
-    RunEnded,
     RunResumed,
     RunStarted,
     StateEdited,
@@ -35,12 +34,13 @@ from .identity import lives_one_step, question_id, task_id
 from .ledger import Ledger
 from .plain import graph_from_plain, graph_to_plain
 from .scopes import above, base_of, caller, is_current
+from .state import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..wal.record import Path, Question, Record
-    from .state import GraphState, Outcome, ThreadState, Unread
+    from .state import GraphState, Outcome, ThreadState
 
 
 class Branch(NamedTuple):
@@ -77,6 +77,24 @@ def branch(
     return Branch(made.records, made.scopes, made.questions)
 
 
+def is_copied(state: ThreadState, thread: str) -> bool:
+    """Return whether a thread's state was copied from another thread, and nothing was written to the copy yet."""
+    return bool(state.thread) and state.thread != thread
+
+
+def adopted(thread: str, state: ThreadState) -> tuple[ThreadState, dict[str, str]]:
+    """Return the state of a copied thread under its own id, and question id before → question id now.
+
+    Nothing else about it changes: its barriers and checkpoints are those that were copied.
+    """
+    made = _Making(thread, 0, None, state)
+    for name in sorted({*state.scopes, *state.unread}):
+        made.rename(name)
+    scopes = {made.scopes[name]: graph for name, graph in made.graphs.items()}
+    unread = {made.scopes[name]: held for name, held in made.unread.items()}
+    return state._replace(scopes=scopes, unread=unread, thread=thread), made.questions
+
+
 def stripped(graph: GraphState) -> GraphState:
     """Return a graph's state as of its last barrier, without what its open step has come to."""
     return graph._replace(opened=False, outcomes=Ledger(), ended=None, reason=None)
@@ -85,8 +103,10 @@ def stripped(graph: GraphState) -> GraphState:
 class _Making:
     """A branch in the making: what is known of names so far, outer graphs first."""
 
-    def __init__(self, thread: str, seq: int, at: int, moment: ThreadState) -> None:
+    def __init__(self, thread: str, seq: int, at: int | None, moment: ThreadState) -> None:
         self.thread = thread
+        self.before = moment.thread or thread
+        """The id that the thread had at the moment, which is another one in a copy."""
         self.seq = seq
         self.at = at
         self.moment = moment
@@ -96,6 +116,9 @@ class _Making:
         self.tasks: dict[str, str] = {}
         self.bases: dict[str, int] = {}
         """Namespace then → the barrier that its open step follows on the branch."""
+        self.graphs: dict[str, GraphState] = {}
+        self.unread: dict[str, Unread] = {}
+        """Of a thread that is only renamed: what it consists of, by the namespaces then."""
 
     def add(self, record: Record) -> int:
         """Take a record on, and return the seq that it will have."""
@@ -119,6 +142,27 @@ class _Making:
             self.bases[scope] = self.seq + len(self.records)
         self._repeat(scope, new, _listed(self.moment.unread.get(scope)), whole=is_going_on)
 
+    def rename(self, scope: str) -> None:
+        """Take one graph over as it is, under the name that it has in another thread."""
+        if scope in self.scopes:
+            return
+        if scope and is_current(self.moment, scope):
+            self.rename(above(self.moment, scope))
+            self._name_callers(scope)
+        new = self.scopes[scope] = self._renamed(scope)
+        graph = self.moment.scopes.get(scope)
+        then = 0
+        if graph is not None:
+            self.graphs[scope] = self._moved(new, graph, graph.base)._replace(ended=graph.ended)
+            then = graph.base
+        renamed: Unread | None = None
+        for each in _listed(self.moment.unread.get(scope)):
+            then = each.seq if _is_barrier(each.record) else then
+            renamed = Unread(renamed, each.seq, self._again(scope, new, then, then, each.record))
+        if renamed is not None:
+            self.unread[scope] = renamed
+        self.bases[scope] = then
+
     def _name_callers(self, scope: str) -> None:
         """Note the new ids of the tasks that run a subgraph: of the one that called it, and of those around that."""
         path, outer = caller(self.moment, scope), above(self.moment, scope)
@@ -129,7 +173,7 @@ class _Making:
             self._name(outer, self.scopes[outer], then, now, path[:length])
 
     def _name(self, old_scope: str, new_scope: str, then: int, now: int, path: Path) -> tuple[str, str]:
-        old = task_id(self.thread, old_scope, then, path)
+        old = task_id(self.before, old_scope, then, path)
         new = self.tasks[old] = task_id(self.thread, new_scope, now, path)
         return old, new
 
@@ -143,6 +187,7 @@ class _Making:
     def _fork(self, new: str, graph: GraphState, origin: int, how: str) -> None:
         """Add a graph's state under its new name."""
         state = self._moved(new, graph, self.seq + len(self.records) + 1)
+        assert self.at is not None
         self.add(Forked(new, self.at, origin, how, graph_to_plain(state), not new))
 
     def _moved(self, new: str, graph: GraphState, base: int) -> GraphState:
@@ -188,30 +233,27 @@ class _Making:
 
     def _again(self, old: str, new: str, then: int, now: int, record: Any) -> Record:
         """Return one record with the names that it has on the branch."""
+        changed = {} if self.at is None or not hasattr(record, "at") else {"at": self.at}
+        record = record._replace(scope=new, **changed)
         match record:
             case RunStarted():
                 outer = None if record.above is None else self._renamed(record.above)
                 run = self._renamed(record.run)
-                moved: Record = record._replace(scope=new, at=self.at, run=run, above=outer)
+                return record._replace(run=run, above=outer)
             case RunResumed():
-                moved = record._replace(scope=new, at=self.at, run=self._renamed(record.run))
+                return record._replace(run=self._renamed(record.run))
             case Forked():
                 begun = graph_from_plain(record.state)._replace(base=then)
-                moved = record._replace(
-                    scope=new, at=self.at, state=graph_to_plain(self._moved(new, begun, now))
-                )
+                return record._replace(state=graph_to_plain(self._moved(new, begun, now)))
             case TaskInterrupted(_, path, questions):
                 ids = self._name(old, new, then, now, path)
                 asked = tuple(self._asked(question, *ids) for question in questions)
-                moved = record._replace(scope=new, questions=asked)
+                return record._replace(questions=asked)
             case TaskAnswered(_, _, answers):
                 given = tuple((self.questions.get(key, key), answer) for key, answer in answers)
-                moved = record._replace(scope=new, answers=given)
-            case StepCommitted() | RunEnded() | StateEdited():
-                moved = record._replace(scope=new, at=self.at)
+                return record._replace(answers=given)
             case _:
-                moved = record._replace(scope=new)
-        return moved
+                return record  # type: ignore[no-any-return]  # of any kind
 
 
 def _is_barrier(record: Record) -> bool:

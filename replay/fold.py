@@ -40,6 +40,7 @@ from ..wal.record import (
     TaskRouted,
     ThreadCreated,
 )
+from .branch import adopted
 from .channel import MISSING
 from .errors import InvalidUpdateError
 from .follow import finish, quiescent, route
@@ -103,7 +104,9 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
             after = state.with_graph(within, seq, arm(blueprint, before, seq, record))
             return without_children(after, within) if record.__class__ is StepCommitted else after
     if isinstance(record, ThreadCreated):
-        return state._replace(seq=seq, at=record.at)
+        # A copy of another thread takes a name of its own before anything else is written to it.
+        named = adopted(record.thread, state)[0] if state.seq else state
+        return named._replace(seq=seq, at=record.at, thread=record.thread)
     if isinstance(record, StateFolded):
         return attach_all(blueprints, thread_from_plain(record.state)._replace(seq=seq))
     scope = record.scope
@@ -117,7 +120,7 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
     match record:
         case Forked(whole=True):
             # What goes on of the subgraphs, persistent ones too, is told by the records that follow.
-            return ThreadState(seq, {scope: after.scopes[scope]}, {}, *state[3:7], record.at)
+            return after._replace(scopes={scope: after.scopes[scope]}, unread={}, at=record.at)
         case Forked() | StateEdited(how="update" | "clear" | "input"):
             return without_children(after._replace(at=record.at), scope)
         case RunStarted() | RunResumed() if not scope:

@@ -98,6 +98,7 @@ def thread_to_plain(state: ThreadState) -> dict[str, Any]:
         "durability": state.durability,
         "graph": state.graph,
         "at": state.at,
+        "thread": state.thread,
     }
 
 
@@ -120,6 +121,7 @@ def thread_from_plain(plain: dict[str, Any]) -> ThreadState:
         durability=plain["durability"],
         graph=None if graph is None else Reference(*graph),
         at=plain["at"],
+        thread=plain.get("thread", ""),
     )
 
 

@@ -200,13 +200,15 @@ class ThreadState(NamedTuple):
     graph: Reference | None = None
     at: int = 0
     """The time of the thread's newest barrier, so that time never runs backwards in a log."""
+    thread: str = ""
+    """The id that the names of tasks are made of; in a copy that nobody wrote to yet it is the other thread's."""
 
     def with_graph(self, scope: str, seq: int, graph: GraphState) -> ThreadState:
         """Return the state after a record that changed one graph; as ``_replace``, for the path every step takes."""
-        _, scopes, unread, run, epoch, durability, reference, at = self
+        _, scopes, unread, run, epoch, durability, reference, at, thread = self
         scopes = {scope: graph} if len(scopes) == 1 and scope in scopes else {**scopes, scope: graph}
         at = max(at, graph.at)
-        return new(ThreadState, (seq, scopes, unread, run, epoch, durability, reference, at))
+        return new(ThreadState, (seq, scopes, unread, run, epoch, durability, reference, at, thread))
 
     def root(self) -> GraphState | None:
         """Return the state of the graph that the user runs, or None before its first run."""

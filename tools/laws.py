@@ -73,7 +73,8 @@ class Order:
                 if isinstance(record, RunStarted) and record.above is not None:
                     self._above[scope] = record.above
                 if isinstance(record, Forked):
-                    self._resume(scope, record.state)
+                    # A branch with a checkpoint of its own is one step later than what it begins at.
+                    self._resume(scope, record.state, later=int(record.how != "branch"))
             case StateFolded():
                 if state is not None:
                     self._finished.clear()
@@ -92,11 +93,11 @@ class Order:
             for each in reversed(held):
                 self.see(each.seq, each.record)
 
-    def _resume(self, scope: str, plain: dict[str, Any]) -> None:
+    def _resume(self, scope: str, plain: dict[str, Any], *, later: int = 0) -> None:
         if plain.get("above") is not None:
             self._above[scope] = plain["above"]
         if plain["opened"]:
-            self._opened[scope] = plain["step"] + 1
+            self._opened[scope] = plain["step"] + 1 + later
         done = {FINISHED, UNROUTED}
         self._finished[scope] = {tuple(path) for path, outcome in plain["outcomes"] if outcome[0] in done}
 

@@ -20,6 +20,7 @@ from ..wal.codec import Decoder
 from ..wal.frame import Header
 from ..wal.log import Log
 from ..wal.record import (
+    Forked,
     Record,
     RunStarted,
     StateEdited,
@@ -83,7 +84,7 @@ def _follow(steps: dict[str, int | None], record: Record) -> None:
     """Keep count of the steps of each graph."""
     match record:
         case ThreadCreated():
-            steps[""] = -2
+            steps.setdefault("", -2)
         case StepStarted(scope, step) | StepCommitted(scope, _, step):
             steps[scope] = step
         case RunStarted(scope):
@@ -92,6 +93,8 @@ def _follow(steps: dict[str, int | None], record: Record) -> None:
         case StateEdited(scope, _, "update" | "clear" | "input"):
             before = steps.get(scope)
             steps[scope] = None if before is None else before + 1
+        case Forked(scope, _, _, how, state):
+            steps[scope] = state["step"] + (how != "branch")
         case StateFolded(_, state):
             for scope, graph in state["scopes"].items():
                 steps[scope] = graph["step"]

@@ -85,7 +85,7 @@ class Edit(NamedTuple):
 
 
 class ThreadCreated(NamedTuple):
-    """The thread came into being; ``origin`` names the thread it was copied from."""
+    """The thread came into being; of a copy, it took its own id, and ``origin`` names the thread it was copied from."""
 
     at: int
     thread: str

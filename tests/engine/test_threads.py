@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 
 import pytest
-from helpers import THREAD, Trail, asks, drawn, leaves, on
+from helpers import THREAD, Trail, Way, asks, chain, drawn, leaves, on
+from mortal import deaths
+from subgraph_helpers import Child, inner_node, nested_in, parent_of
 
-from walgraph import START, Command, StaleWriter, StateGraph, ThreadBusy
+from walgraph import START, Command, StaleWriter, StateGraph, ThreadBusy, interrupt
+from walgraph.wal.record import ThreadCreated
 
 
 class Held:
@@ -168,3 +171,96 @@ def test_many_threads_at_once(log) -> None:
         runner.join(10)
     assert results == {str(i): {"trail": ["a"], "x": str(i)} for i in range(16)}
     assert len(list(log.threads(status="done"))) == 16
+
+
+@pytest.mark.parametrize("kind", ["node", "function", "task"])
+def test_a_copied_thread_goes_on_in_its_subgraph(way, log, ran, kind) -> None:
+    """§4: what the subgraph had done comes along too; it once was begun anew, since names are made of thread ids.
+
+    The copy takes names of its own with its first record, so the two threads never share an id.
+    """
+    two = inner_node(way, ran, "two", lambda _: interrupt("two?"))
+    inner = chain(inner_node(way, ran, "one"), two, inner_node(way, ran, "three"), state=Child).compile()
+    graph = parent_of(way, ran, log, nested_in(way, kind, inner))
+    way.invoke(graph, {})
+    log.copy_thread("t", "u")
+    ran.names.clear()
+    shown, copied = graph.get_state(THREAD, subgraphs=True), graph.get_state(on("u"), subgraphs=True)
+    assert copied.tasks[0].state.values == shown.tasks[0].state.values
+    assert copied.interrupts == shown.interrupts
+    [question] = copied.interrupts
+    assert way.invoke(graph, Command(resume={question.id: "U"}), on("u"))["trail"][2] == "two=U"
+    assert way.invoke(graph, Command(resume="T"))["trail"][2] == "two=T"
+    assert ran.names == ["two", "three", "after"] * 2
+    ids = [
+        {task.id for shown in graph.get_state_history(on(thread), limit=2) for task in shown.tasks}
+        for thread in "tu"
+    ]
+    assert ids[0].isdisjoint(ids[1])
+
+
+def test_a_copied_thread_can_be_gone_back_in(way, log, ran) -> None:
+    """TT-7: to checkpoints from before the copying, too; and edited, and copied again."""
+    two = inner_node(way, ran, "two", lambda _: interrupt("two?"))
+    inner = chain(inner_node(way, ran, "one"), two, state=Child).compile()
+    graph = parent_of(way, ran, log, inner)
+    way.invoke(graph, {})
+    asked = graph.get_state(THREAD, subgraphs=True).tasks[0].state.config
+    way.invoke(graph, Command(resume="T"))
+    log.copy_thread("t", "u")
+    log.copy_thread("u", "v")
+    ran.names.clear()
+    for thread in "uv":
+        config = {"configurable": {**asked["configurable"], "thread_id": thread}}
+        assert way.invoke(graph, Command(resume=thread), config)["trail"][2] == f"two={thread}"
+        changed = graph.update_state(config, {"trail": ["edited"]}, as_node="two")
+        assert way.invoke(graph, None, changed)["trail"] == ["before", "edited", "after"]
+    assert ran.names == ["two", "after", "after"] * 2
+
+
+def test_a_copied_thread_goes_on_in_every_mode(way, log, ran, durability) -> None:
+    """§4: under ``exit`` it takes its own names with the state that the run leaves."""
+    two = inner_node(way, ran, "two", lambda _: interrupt("two?"))
+    inner = chain(inner_node(way, ran, "one"), two, state=Child).compile()
+    graph = parent_of(way, ran, log, nested_in(way, "function", inner))
+    way.invoke(graph, {}, durability=durability)
+    log.copy_thread("t", "u")
+    assert way.invoke(graph, Command(resume="U"), on("u"), durability=durability)["trail"][2] == "two=U"
+    assert way.invoke(graph, {}, on("u"), durability=durability)["__interrupt__"]
+    assert way.invoke(graph, Command(resume="V"), on("u"), durability=durability)["trail"][-2] == "two=V"
+
+
+def test_a_copy_takes_its_names_once_however_often_it_dies(ran) -> None:
+    """§4: killed before and after each append of its first run."""
+    way = Way("sync")
+
+    def build(log):
+        two = inner_node(way, ran, "two", lambda _: interrupt("two?"))
+        inner = chain(inner_node(way, ran, "one"), two, inner_node(way, ran, "three"), state=Child).compile()
+        return parent_of(way, ran, log, nested_in(way, "function", inner))
+
+    def prepare(log):
+        graph = build(log)
+        graph.invoke({}, THREAD, durability="sync")
+        log.copy_thread("t", "u")
+        ran.names.clear()
+        return graph.get_state(on("u")).interrupts[0].id
+
+    def act(log, question):
+        build(log).invoke(Command(resume={question: "U"}), on("u"), durability="sync")
+
+    for disk, question, fate in deaths(prepare, act):
+        with disk.process() as log:
+            graph = build(log)
+            if graph.get_state(on("u")).interrupts:
+                act(log, question)
+            else:
+                graph.invoke(None, on("u"), durability="sync")
+            assert graph.get_state(on("u")).values["trail"] == ["before", "one", "two=U", "three", "after"], (
+                fate
+            )
+            names = [
+                stored.record.thread for stored in log.read("u") if isinstance(stored.record, ThreadCreated)
+            ]
+            assert names == ["t", "u"], fate
+        assert "one" not in ran.names, fate

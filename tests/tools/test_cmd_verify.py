@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tools_helpers import ask, chain, config, fill, one, process, told, two, wal
 
-from walgraph import Log
+from walgraph import Command, Log
 from walgraph.replay.plain import thread_to_plain
 from walgraph.tools.folding import Lens
 from walgraph.wal import Encoder, Summary
@@ -230,3 +230,34 @@ def test_a_snapshot_with_an_open_question_is_compared(tmp_path: Path) -> None:
         forged = state._replace(scopes={"": state.scopes[""]._replace(due=("one",))})
         log.put_snapshot("t", state.seq, Encoder().value(thread_to_plain(forged)))
     assert "due" in problems(path)[0]
+
+
+def test_branches_into_subgraphs_and_copies_are_no_damage(tmp_path: Path) -> None:
+    """TT-7: a branch that takes an open step along is one step later than what it begins at.
+
+    It was once taken for a step that nobody had started.
+    """
+    path = tmp_path / "log"
+    inner = chain(one, ask, two).compile()
+    hidden = {"inner": inner}
+
+    def sub(state: Any) -> Any:
+        return hidden["inner"].invoke(state)
+
+    for node in (inner, sub):
+        with Log.open(path) as log:
+            graph = chain(one).add_node("sub", node).add_edge("one", "sub").compile(log)
+            thread = config(getattr(node, "__name__", "inner"))
+            graph.invoke({}, thread)
+            where = graph.get_state(thread).tasks[0].state
+            graph.invoke(Command(resume="A"), thread)
+            config_of = {shown.next: shown.config for shown in graph.get_state_history(where)}
+            log.copy_thread(thread["configurable"]["thread_id"], f"copy of {node!r}")
+        with Log.open(path) as log:
+            graph = chain(one).add_node("sub", node).add_edge("one", "sub").compile(log)
+            graph.invoke(None, config_of["two",])
+            graph.invoke(Command(resume="B"), config_of["ask",])
+            graph.invoke(None, graph.update_state(config_of["two",], {}))
+            copied = {**config_of["ask",]["configurable"], "thread_id": f"copy of {node!r}"}
+            graph.invoke(Command(resume="C"), {"configurable": copied})
+    assert told("verify", path)["ok"] is True
