@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wal.record import (
     Forked,
+    RunEnded,
     RunResumed,
     RunStarted,
     StateEdited,
@@ -233,8 +234,8 @@ class _Making:
 
     def _again(self, old: str, new: str, then: int, now: int, record: Any) -> Record:
         """Return one record with the names that it has on the branch."""
-        changed = {} if self.at is None or not hasattr(record, "at") else {"at": self.at}
-        record = record._replace(scope=new, **changed)
+        is_timed = self.at is not None and isinstance(record, _TIMED)
+        record = record._replace(scope=new, at=self.at) if is_timed else record._replace(scope=new)
         match record:
             case RunStarted():
                 outer = None if record.above is None else self._renamed(record.above)
@@ -254,6 +255,10 @@ class _Making:
                 return record._replace(answers=given)
             case _:
                 return record  # type: ignore[no-any-return]  # of any kind
+
+
+_TIMED = (RunStarted, RunResumed, StepCommitted, RunEnded, StateEdited, Forked)
+"""Records with the thread's time, which never runs backwards."""
 
 
 def _is_barrier(record: Record) -> bool:
