@@ -1,10 +1,10 @@
 """Items in an ordered table, whatever keeps it.
 
-    change   queue ──► who gets the turn takes all that wait ──► one write transaction for them ──► their errors, if any
+    change   queue ──► the first is the leader: one write transaction for all who wait ──► they are told, the next leads
     view     one read transaction (``wal.item_view``)
 
 Invariants:
-1. Whoever waits for a turn finds its changes done when it comes, or does them.
+1. Whoever waits is woken exactly once: when its changes are done, or to lead. While somebody waits, somebody leads.
 2. If the changes of one caller cannot be carried out, those of the others are carried out without them.
 3. A row is written after the items that it counts, in the same transaction.
 
@@ -184,13 +184,17 @@ class _Changing:
 class _Turn:
     """What one caller wants changed, and what became of it."""
 
-    __slots__ = ("changes", "done", "error", "removed")
+    __slots__ = ("changes", "done", "error", "leads", "removed", "signal")
 
     def __init__(self, changes: Sequence[Change]) -> None:
         self.changes = changes
         self.done = False
+        self.leads = False
         self.removed = 0
         self.error: WalgraphError | None = None
+        # Released when its changes are done, or when it is to lead.
+        self.signal = threading.Lock()
+        self.signal.acquire()
 
 
 class TableItems(Items):
@@ -208,9 +212,9 @@ class TableItems(Items):
 
     def renew_locks(self) -> None:
         """Begin with nobody waiting; for a forked child, which lacks the threads that may have waited."""
+        self._lock = threading.Lock()
         self._waiting: list[_Turn] = []
-        self._queue_lock = threading.Lock()
-        self._turn_lock = threading.Lock()
+        self._is_led = False
 
     def change(self, changes: Sequence[Change]) -> int:
         """Carry out the changes in order, together with those of others who wait."""
@@ -221,38 +225,60 @@ class TableItems(Items):
             if change.namespace is not None:
                 namespace_key(change.namespace)
         turn = _Turn(changes)
-        with self._queue_lock:
+        with self._lock:
             self._waiting.append(turn)
-        try:
-            with self._turn_lock:
-                if not turn.done:
-                    self._take_all(turn)
-        except BaseException:
-            # Ctrl-C struck while it waited: what its caller takes for not done must not be done later.
-            with self._queue_lock:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-            raise
+            if not self._is_led:
+                self._is_led = turn.leads = True
+        if not turn.leads:
+            self._wait(turn)
+        if turn.leads:
+            self._lead(turn)
         if turn.error is not None:
             raise renewed(turn.error, own=True)
         return turn.removed
 
-    def _take_all(self, own: _Turn) -> None:
-        """Carry out what waits; if it is refused and was not alone, each by itself."""
-        with self._queue_lock:
+    def _wait(self, turn: _Turn) -> None:
+        """Wait until the changes are done, or until it is this caller's turn to lead."""
+        try:
+            turn.signal.acquire()
+        except BaseException:
+            # Ctrl-C struck: what its caller takes for not done must not be done later.
+            with self._lock:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                if turn.leads:
+                    self._pass_on()
+            raise
+
+    def _lead(self, own: _Turn) -> None:
+        """Carry out what waits; if it is refused and was not alone, each by itself. Then the next one leads."""
+        with self._lock:
             turns, self._waiting = self._waiting, []
         try:
             self._commit(turns)
-            if len(turns) > 1 and turns[0].error is not None and not isinstance(turns[0].error, LogFailed):
+            if len(turns) > 1 and own.error is not None and not isinstance(own.error, LogFailed):
                 for turn in turns:
                     self._commit([turn])
+            with self._lock:
+                for turn in turns:
+                    turn.done = True
+                    if turn is not own:
+                        turn.signal.release()
+                self._pass_on()
         except BaseException:
-            # Ctrl-C struck here: the others find that nobody did theirs.
-            with self._queue_lock:
-                self._waiting = [turn for turn in turns if turn is not own] + self._waiting
+            # Ctrl-C struck here: one of the others does what they wait for.
+            with self._lock:
+                left = [turn for turn in turns if turn is not own and not turn.done]
+                self._waiting = left + self._waiting
+                self._pass_on()
             raise
-        for turn in turns:
-            turn.done = True
+
+    def _pass_on(self) -> None:
+        """Let the first who waits lead; called with the lock held."""
+        self._is_led = bool(self._waiting)
+        if self._waiting and not self._waiting[0].leads:
+            self._waiting[0].leads = True
+            self._waiting[0].signal.release()
 
     def _commit(self, turns: Sequence[_Turn]) -> None:
         """Carry out what some want in one transaction, and note what became of it."""

@@ -4,68 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
+from item_helpers import fine, names, one, problems, put, spaces
 
 from walgraph.wal.environment import open_environment
-from walgraph.wal.errors import LogClosed, LogCorrupt, LogReadOnly
-from walgraph.wal.item_layout import BY_KEY, BY_NAME, ITEM, SPACE
-from walgraph.wal.items import Change, Clear, Delete, Expire, Item, Items, Put, Touch
+from walgraph.wal.errors import LogClosed, LogFull, LogReadOnly
+from walgraph.wal.items import Clear, Delete, Expire, Items, Put, Touch
 from walgraph.wal.lmdb_store import LmdbStore
 from walgraph.wal.memory_store import MemoryStore
-from walgraph.wal.table_items import TableItems
-from walgraph.wal.tables import ITEMS, Tables
 
 SECOND = 1_000_000_000
 LONG = "ä" * 1000
-
-
-@pytest.fixture(params=["memory", "lmdb"])
-def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[MemoryStore | LmdbStore]:
-    """A new store of each kind."""
-    made = MemoryStore() if request.param == "memory" else LmdbStore(open_environment(f"{tmp_path}/log"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=["items", "cached"])
-def items(request: pytest.FixtureRequest, store: MemoryStore | LmdbStore) -> Items:
-    """One of its shelves."""
-    shelf: Items = getattr(store, request.param)
-    return shelf
-
-
-def names(items: Items, *prefix: str, expired: bool = False) -> list[tuple[str, ...]]:
-    """Namespace and key of what a scan finds, in order."""
-    with items.view() as view:
-        return [(*item.namespace, item.key) for item in view.scan(prefix, expired=expired)]
-
-
-def one(items: Items, namespace: tuple[str, ...], key: str, *, expired: bool = False) -> Item | None:
-    """One item."""
-    with items.view() as view:
-        return view.get(namespace, key, expired=expired)
-
-
-def spaces(items: Items) -> list[tuple[str, ...]]:
-    """The namespaces."""
-    with items.view() as view:
-        return view.spaces()
-
-
-def fine(item: Item) -> None:
-    """Find nothing wrong with a value."""
-
-
-def problems(items: Items) -> list[str]:
-    """What a check finds."""
-    return items.check(fine)[1]
-
-
-def put(*path: str, value: bytes = b"v", ttl: int = 0) -> Put:
-    """A put at a namespace and key."""
-    return Put(path[:-1], path[-1], value, b"", ttl)
 
 
 def test_nothing_is_there_before_anything_was_put(items: Items) -> None:
@@ -265,13 +215,13 @@ def test_a_sweep_removes_thousands(items: Items) -> None:
     assert names(items, expired=True) == [("a", str(number)) for number in range(0, 4100, 2)]
 
 
-def test_the_shelves_do_not_know_each_other(store: MemoryStore | LmdbStore) -> None:
+def test_the_shelves_do_not_know_each_other(tables_store: MemoryStore | LmdbStore) -> None:
     """What a cache keeps is nothing to a store."""
-    store.items.change([put("a", "x", value=b"store")])
-    store.cached.change([put("a", "x", value=b"cache")])
-    store.cached.change([Clear(None)])
-    assert names(store.items) == [("a", "x")]
-    assert names(store.cached) == []
+    tables_store.items.change([put("a", "x", value=b"store")])
+    tables_store.cached.change([put("a", "x", value=b"cache")])
+    tables_store.cached.change([Clear(None)])
+    assert names(tables_store.items) == [("a", "x")]
+    assert names(tables_store.cached) == []
 
 
 def test_what_many_threads_put_at_once_is_all_there(items: Items) -> None:
@@ -314,122 +264,6 @@ def test_a_view_does_not_see_half_of_a_change(items: Items) -> None:
         writer.join()
 
 
-# Damage
-
-
-class Damaged:
-    """A shelf whose bytes can be changed from below."""
-
-    def __init__(self, store: MemoryStore | LmdbStore) -> None:
-        self.items = store.items
-        self.tables: Tables = store._tables
-
-    def change(self, kind: bytes, old: bytes = b"", new: bytes | None = None) -> None:
-        """Replace bytes in the last entry of a kind; without any, remove it."""
-        with self.tables.write() as txn:
-            key, value = txn.at_or_before(ITEMS, bytes([kind[0] + 1])) or (b"", b"")
-            assert key.startswith(kind)
-            if new is None:
-                txn.delete(ITEMS, key)
-            else:
-                assert old in value
-                txn.put(ITEMS, key, value.replace(old, new))
-
-
-@pytest.fixture
-def damaged(store: MemoryStore | LmdbStore) -> Damaged:
-    """A shelf with two items, the second about to be damaged."""
-    store.items.change([put("a", "x", value=b"good"), put("a", "y", value=b"fine")])
-    return Damaged(store)
-
-
-@pytest.mark.parametrize("new", [b"wine", b"", b"fine\x00"])
-def test_a_damaged_item_is_reported_and_never_handed_out(damaged: Damaged, new: bytes) -> None:
-    """A changed, a missing and an additional byte: each read says which item it is; the others are read."""
-    damaged.change(ITEM, b"fine", new)
-    with pytest.raises(LogCorrupt, match=r"Item number 2 of namespace \('a',\) is damaged"):
-        one(damaged.items, ("a",), "y")
-    with pytest.raises(LogCorrupt):
-        names(damaged.items)
-    assert one(damaged.items, ("a",), "x") is not None
-    assert len(problems(damaged.items)) == 1
-
-
-def test_a_damaged_item_can_be_put_again_or_deleted(damaged: Damaged) -> None:
-    """That is how it is mended."""
-    damaged.change(ITEM, b"fine", b"wine")
-    damaged.items.change([Touch(("a",), "y"), Expire(("a",), "y")])
-    assert len(problems(damaged.items)) == 1
-    damaged.items.change([put("a", "y", value=b"new")])
-    found = one(damaged.items, ("a",), "y")
-    assert found is not None
-    assert found.value == b"new"
-    damaged.change(ITEM, b"new", b"old")
-    damaged.items.change([Delete(("a",), "y")])
-    assert problems(damaged.items) == []
-
-
-@pytest.mark.parametrize(
-    ("kind", "old", "new"),
-    [
-        (ITEM, b"", None),
-        (BY_KEY, b"", None),
-        (BY_KEY, b"\x02", b"\x01"),
-        (BY_NAME, b"", None),
-        (BY_NAME, b"\x01", b"\x02"),
-        (SPACE, b"", None),
-        (SPACE, b"a", b"b"),
-    ],
-)
-def test_damage_of_an_index_is_found(damaged: Damaged, kind: bytes, old: bytes, new: bytes | None) -> None:
-    """A lost or changed entry of each kind is noticed by a check, and leads to no other item."""
-    damaged.change(kind, old, new)
-    assert problems(damaged.items)
-    try:
-        found = one(damaged.items, ("a",), "y")
-    except LogCorrupt:
-        return
-    assert found is None
-
-
-def test_a_check_passes_on_what_is_wrong_with_a_value(items: Items) -> None:
-    """What values mean is asked of the caller."""
-    items.change([put("a", "x"), put("a", "y")])
-    count, wrong = items.check(lambda item: "it is no value" if item.key == "y" else None)
-    assert (count, wrong) == (2, ["item 'y' of namespace ('a',): it is no value"])
-
-
-def test_one_who_cannot_be_served_does_not_keep_others_from_it(damaged: Damaged) -> None:
-    """If what one wants to change is damaged, those who wait with it are served all the same."""
-    damaged.items.change([put("b", "x")])
-    damaged.change(SPACE, b"b", b"c")
-    gate = threading.Event()
-    shelf = damaged.items
-    assert isinstance(shelf, TableItems)
-    outcomes: dict[str, object] = {}
-
-    def work(name: str, changes: list[Change]) -> None:
-        gate.wait()
-        try:
-            outcomes[name] = shelf.change(changes)
-        except LogCorrupt as error:
-            outcomes[name] = error
-
-    threads = [threading.Thread(target=work, args=(str(n), [put("ok", str(n))])) for n in range(3)]
-    threads.append(threading.Thread(target=work, args=("bad", [put("b", "x")])))
-    with shelf._turn_lock:
-        for thread in threads:
-            thread.start()
-        gate.set()
-        while len(shelf._waiting) < 4:
-            time.sleep(0.001)
-    for thread in threads:
-        thread.join()
-    assert isinstance(outcomes.pop("bad"), LogCorrupt)
-    assert outcomes == {"0": 0, "1": 0, "2": 0}
-    assert len(names(shelf, "ok")) == 3
-
-
 # LMDB
 
 
@@ -453,3 +287,15 @@ def test_items_are_found_by_another_environment(tmp_path: object) -> None:
     reading.close()
     with pytest.raises(LogClosed):
         names(reading.items)
+
+
+def test_a_full_map_is_told_and_what_was_there_stays(tmp_path: object) -> None:
+    """Nothing of the batch is kept, and smaller ones go on."""
+    store = LmdbStore(open_environment(f"{tmp_path}/log", map_size=1 << 20))
+    store.items.change([put("a", "x")])
+    with pytest.raises(LogFull):
+        store.items.change([put("a", "small"), put("a", "large", value=bytes(2 << 20))])
+    store.items.change([put("a", "y")])
+    assert names(store.items) == [("a", "x"), ("a", "y")]
+    assert problems(store.items) == []
+    store.close()

@@ -158,7 +158,7 @@ def test_a_forked_child_uses_items_through_the_log_that_it_inherited(kind: str, 
     with MemoryLog() if kind == "memory" else Log.open(tmp_path / "log") as log:
         log.items(write=True).change([Put(("a",), "x", encoded(1))])
         shelf = log.items()
-        with shelf._turn_lock, shelf._queue_lock:  # type: ignore[attr-defined]
+        with shelf._lock:  # type: ignore[attr-defined]
             child = os.fork()
             if child == 0:
                 try:
