@@ -302,7 +302,7 @@ class _Reading:
         return SearchItem(kept.namespace, kept.key, self._decode(kept.value), created, updated, score)
 
     def _note(self, kept: Kept, *, refresh: bool) -> None:
-        if refresh and kept.ttl:
+        if refresh and self._view.is_worn(kept):
             self._touched[kept.namespace, kept.key] = Touch(kept.namespace, kept.key)
 
 

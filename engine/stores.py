@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from ..wal.log import Log
 from ..wal.memory_store import MemoryTables
-from ..wal.table_items import shelves
+from ..wal.table_items import TableItems
+from ..wal.tables import ITEMS
 from .store_items import ItemStore
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class InMemoryStore(ItemStore):
 
     def __init__(self, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None) -> None:
         super().__init__(index=index, ttl=ttl)
-        self._shelf, _ = shelves(MemoryTables())
+        self._shelf = TableItems(MemoryTables(), ITEMS)
 
     def items(self, *, write: bool) -> Items:
         """Return where the items are."""

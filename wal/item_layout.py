@@ -55,6 +55,8 @@ _pair = struct.Struct(">QQ")
 _head = struct.Struct(">QQQQII")
 _hash = xxhash.xxh3_64_intdigest
 ITEM_HEADER = 8 + _head.size
+TOUCHES = 100
+"""Into how many parts a time to live is divided; a touch within the first of them is not written."""
 
 
 class Space(NamedTuple):
@@ -148,6 +150,11 @@ def pack_item(place: bytes, times: Times, key: str, value: bytes, vectors: bytes
 def times_of(data: bytes) -> Times:
     """Return an item's times, unchecked; if there are too few bytes for them, those of an item that stays."""
     return Times(*_head.unpack_from(data, 8)[:4]) if len(data) >= ITEM_HEADER else Times(0, 0, 0, 0)
+
+
+def is_worn(item: Item, now: int) -> bool:
+    """Tell whether so much of an item's time has passed that beginning it anew is worth a write."""
+    return item.ttl > 0 and now - (item.expires_at - item.ttl) >= item.ttl // TOUCHES
 
 
 def is_whole(place: bytes, data: bytes) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from .item_layout import (
     SPACE,
     Space,
+    is_worn,
     item_key,
     items_of,
     key_key,
@@ -108,6 +109,10 @@ class TableView(ItemView):
             for place, data in entries(txn, self._table, items_of(space.number)):
                 if expired or self._lives(times_of(data).expires_at):
                     yield unpack_item(place, data, space.namespace)
+
+    def is_worn(self, item: Item) -> bool:
+        """Tell whether a touch would begin the item's time anew."""
+        return is_worn(item, self._now)
 
     def spaces(self, *, expired: bool = False) -> list[Namespace]:
         """Return the namespaces that hold items."""

@@ -103,6 +103,10 @@ class ItemView(ABC):
         """
 
     @abstractmethod
+    def is_worn(self, item: Item) -> bool:
+        """Tell whether a touch would begin the item's time anew, so that it need not be tried in vain."""
+
+    @abstractmethod
     def spaces(self, *, expired: bool = False) -> list[Namespace]:
         """Return the namespaces that hold items, in the order in which they came."""
 
@@ -135,7 +139,3 @@ class Items(ABC):
         Args:
             look: Called with each item that is whole; returns what is wrong with it, or None.
         """
-
-    @abstractmethod
-    def renew_locks(self) -> None:
-        """Begin with nobody waiting; for a forked child, which lacks the threads that may have waited."""

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypedDict, Unpack
 from uuid import UUID
 
 from .blob import Blob, digest
@@ -32,12 +32,14 @@ from .errors import LogClosed, LogCorrupt, LogReadOnly, StaleWriter
 from .flush import LMDB_FLAGS, Fsync
 from .frame import Header
 from .head import ThreadHead, to_head
-from .items import Items
 from .keyspace import RESTORE
 from .promise import renewed
 from .record import Record, Reference, StateFolded
 from .store import Durability, Row, Snapshot, Store
 from .writer import Values, Writer
+
+if TYPE_CHECKING:
+    from .items import Items
 
 IfBusy = Literal["raise", "wait", "steal"]
 ThreadId = str | int | UUID

@@ -174,8 +174,7 @@ class MemoryStore(TableStore):
     def renew_locks(self) -> None:
         """Give a forked child its own lock, since the inherited one may be held by a thread that it lacks."""
         self.tables.lock = threading.RLock()
-        self.items.renew_locks()
-        self.cached.renew_locks()
+        self.renew_shelves()
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -22,7 +22,7 @@ import enum
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgpack
 import xxhash
@@ -30,7 +30,9 @@ import xxhash
 from .blob import Blob
 from .errors import LogCorrupt
 from .frame import Header, Summary
-from .items import Items
+
+if TYPE_CHECKING:
+    from .items import Items
 
 
 class Durability(enum.IntEnum):
@@ -164,10 +166,16 @@ class Store(ABC):
 
     durability: Durability
     readonly: bool = False
-    items: Items
-    """What stores keep beside the records."""
-    cached: Items
-    """What caches keep."""
+
+    @property
+    @abstractmethod
+    def items(self) -> Items:
+        """What stores keep beside the records."""
+
+    @property
+    @abstractmethod
+    def cached(self) -> Items:
+        """What caches keep beside the records."""
 
     @abstractmethod
     def commit(self, group: Group) -> list[Verdict]:

@@ -28,6 +28,7 @@ from .item_layout import (
     Space,
     Times,
     is_whole,
+    is_worn,
     item_key,
     items_of,
     key_key,
@@ -43,10 +44,8 @@ from .item_layout import (
 from .item_view import PAGE, TableView, entries, find_space, spaces
 from .items import Change, Clear, Delete, Expire, Item, Items, ItemView, Namespace, Put, Touch
 from .promise import renewed
-from .tables import CACHED, ITEMS, Tables, WriteTransaction
+from .tables import Tables, WriteTransaction
 
-TOUCHES = 100
-"""Into how many parts a time to live is divided; a touch within the first of them is not written."""
 SWEEP = 1000
 """How many items one transaction of a sweep removes at most, so that writers never wait for long."""
 
@@ -137,8 +136,7 @@ class _Changing:
         if place is None or data is None:
             return
         item = unpack_item(place, data, namespace)
-        passed = self._now - (item.expires_at - item.ttl)
-        if item.ttl and self._now < item.expires_at and passed >= item.ttl // TOUCHES:
+        if self._now < item.expires_at and is_worn(item, self._now):
             times = Times(item.created_at, item.updated_at, item.ttl, self._now + item.ttl)
             self._txn.put(self._table, place, pack_item(place, times, item.key, item.value, item.vectors))
 
@@ -208,10 +206,6 @@ class TableItems(Items):
     def __init__(self, tables: Tables, table: int) -> None:
         self._tables = tables
         self._table = table
-        self.renew_locks()
-
-    def renew_locks(self) -> None:
-        """Begin with nobody waiting; for a forked child, which lacks the threads that may have waited."""
         self._lock = threading.Lock()
         self._waiting: list[_Turn] = []
         self._is_led = False
@@ -331,8 +325,3 @@ class TableItems(Items):
             return 0, []
         with self._tables.read() as txn:
             return check_items(txn, self._table, look)
-
-
-def shelves(tables: Tables) -> tuple[TableItems, TableItems]:
-    """Return what stores keep, and what caches keep."""
-    return TableItems(tables, ITEMS), TableItems(tables, CACHED)

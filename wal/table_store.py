@@ -49,8 +49,8 @@ from .keyspace import (
     unpack_snapshot,
 )
 from .shelf import Shelf, mark
+from .shelves import Shelves
 from .store import Committed, Conflict, Frame, Group, Position, Row, Snapshot, Store, Verdict
-from .table_items import shelves
 from .tables import BLOBS, LOG, NAMES, SNAPS, THREADS, ReadTransaction, Tables, WriteTransaction
 
 CUT = 1000
@@ -61,12 +61,11 @@ _KNOWN_ROWS = 10_000
 _KNOWN_NUMBERS = 100_000
 
 
-class TableStore(Store):
+class TableStore(Shelves, Store):
     """The contract over ``Tables``."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self.items, self.cached = shelves(tables)
         self._numbers: dict[str, bytes] = {}
         self._shelf = Shelf()
         # Position and rows as our last commit left them, with its transaction's number: the next transaction bears the

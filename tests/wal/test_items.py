@@ -197,6 +197,11 @@ def test_a_touch_within_a_hundredth_of_the_time_writes_nothing(items: Items) -> 
     """So that reading often costs nothing."""
     items.change([put("a", "x", ttl=36_000 * SECOND)])
     before = one(items, ("a",), "x")
+    assert before is not None
+    with items.view() as view:
+        assert not view.is_worn(before)
+        assert view.is_worn(before._replace(expires_at=before.expires_at - 400 * SECOND))
+        assert not view.is_worn(before._replace(ttl=0, expires_at=0))
     items.change([Touch(("a",), "x")])
     assert one(items, ("a",), "x") == before
 
