@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from ..replay.channel import Overwrite
 from ..replay.identity import namespace_id
 from ..wal.codec import register_type
 from .policy import Timeout, TimeoutPolicy
@@ -212,3 +213,5 @@ register_type(
     encode=lambda asked: [asked.value, asked.id, asked.response_schema],
     decode=lambda plain: Interrupt(plain[0], plain[1], response_schema=plain[2]),
 )
+register_type(Final, name="walgraph:Final")
+register_type(Overwrite, name="walgraph:Overwrite")

@@ -411,3 +411,55 @@ def test_what_was_found_outlives_a_kill_at_each_append(tmp_path, when) -> None:
         said = [line for each in life for line in each.splitlines()]
         assert said[-1] == "{'trail': ['n', 'last']}", life
         assert said.count("ran") == 1, life
+
+
+OURS = """
+from walgraph import *
+
+def node(state):
+    print("ran", flush=True)
+    return Command(update={"trail": Overwrite(["n"])}, goto=Send("m", {"x": (1, 2)}))
+
+def beside(state):
+    return {"x": 0}
+
+def run(log):
+    builder = StateGraph(State).add_node("n", node, cache_policy=CachePolicy()).add_node("beside", beside)
+    builder.add_node("m", lambda state: {"trail": [state["x"]]}).add_edge(START, "n").add_edge(START, "beside")
+    graph = builder.compile(log, cache=LogCache(log))
+    print(graph.invoke(*CALL, durability="sync"), flush=True)
+"""
+
+
+def test_what_nodes_return_is_read_by_the_next_process(tmp_path) -> None:
+    """From the log and from a cache in it.
+
+    ``Overwrite`` was known only in processes that had made one, so a thread that was killed before the barrier of a
+    step in which a node returned one could not be opened any more.
+    """
+    for life in outlived(OURS, tmp_path, "after"):
+        said = [line for each in life for line in each.splitlines()]
+        assert said[-1] == "{'trail': ['n', (1, 2)], 'x': 0}", life
+        # The node beside it may be recorded, and the process killed, while this one still runs.
+        assert said.count("ran") <= 2, life
+
+
+def test_what_an_entrypoint_saves_is_found_by_the_next_process(tmp_path) -> None:
+    """``entrypoint.final`` in a cache that outlives the process."""
+    program = """
+from walgraph import *
+
+def run(log):
+    @entrypoint(log, cache=LogCache(log), cache_policy=CachePolicy())
+    def flow(x):
+        print("ran", flush=True)
+        return entrypoint.final(value=x, save=x + 1)
+
+    print(flow.invoke(1, CONFIG, durability="sync"), flush=True)
+"""
+    lives = list(outlived(program, tmp_path, "after"))
+    assert lives
+    for life in lives:
+        said = [line for each in life for line in each.splitlines()]
+        assert said.count("ran") == 1, life
+        assert said[-1] == "1"
