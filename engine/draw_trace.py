@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from .node import Branch
     from .node import Node as Compiled
 
-HANDLER = "__error_handler__"
-"""How the names of error handlers begin."""
-
 
 def trace(graph: Any, *, xray: int | bool = False) -> Graph:
     """Return the drawing of a compiled graph.
@@ -57,9 +54,9 @@ def _traced(graph: Any, xray: int | bool, above: tuple[Any, ...]) -> Graph:  # n
     edges = set(_edges(graph))
     left = {edge.source for edge in edges}
     edges |= {
-        Edge(name, HANDLER + name, "error", conditional=True)
-        for name in graph.nodes
-        if HANDLER + name in graph.nodes
+        Edge(name, node.handler, "error", conditional=True)
+        for name, node in graph.nodes.items()
+        if node.handler
     }
     if graph.program.is_entrypoint:
         edges.add(Edge(START, graph.program.entry))

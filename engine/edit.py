@@ -27,6 +27,7 @@ from . import view
 from .context import TaskContext
 from .errors import InvalidUpdateError
 from .job import Job
+from .metadata import new_notes
 from .nested import blueprint_at, lasting, program_at
 from .opening import not_found
 from .outcome import writes_of
@@ -159,7 +160,7 @@ class _Editing:
             elif first.as_node == INPUT:
                 self._give(first)
             elif first.as_node == END and first.values is None:
-                self.draft.add(StateEdited(run.scope, recorder.now(), "clear", ()))
+                self.draft.add(self._edited("clear", ()))
             else:
                 self._edit(step)
             origin = None
@@ -244,7 +245,7 @@ class _Editing:
             message = f"Received no input writes for {START}"
             raise InvalidUpdateError(message, hint="Give what the graph would be invoked with.")
         given = Edit(INPUT, ((INPUT, item.values),), ())
-        self.draft.add(StateEdited(self.run.scope, self.recorder.now(), "input", (given,)))
+        self.draft.add(self._edited("input", (given,)))
 
     def _edit(self, step: Sequence[Update]) -> None:
         """Draft what nodes are taken to have returned."""
@@ -257,7 +258,12 @@ class _Editing:
             if place is not None:
                 taken.append(place)
             edits.append(made._replace(path=place))
-        self.draft.add(StateEdited(self.run.scope, self.recorder.now(), "update", tuple(edits)))
+        self.draft.add(self._edited("update", tuple(edits)))
+
+    def _edited(self, how: str, edits: tuple[Edit, ...]) -> StateEdited:
+        # An input begins a run, which shows what it was given and nothing from before.
+        notes = new_notes(self.run.config, None if how == "input" else self.graph)
+        return StateEdited(self.run.scope, self.recorder.now(), how, edits, notes)
 
 
 def _place(run: Run, graph: GraphState, name: str, task: str | None, taken: Sequence[Path]) -> Path | None:

@@ -2,6 +2,7 @@
 
     config["metadata"], node's metadata ──┐
     step, name, path, triggers, namespace ─┴─► metadata of the task's config, of its messages, and of callbacks
+    scalars of metadata and configurable ────► metadata of checkpoints
 
 The names ``langgraph_…`` are LangGraph's, so that handlers and dashboards that read them go on working.
 
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ..wal.record import HANDLER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..replay.state import GraphState
     from ..wal.record import Path
     from .program import Program
 
@@ -83,3 +87,20 @@ def noted(program: Program, config: dict[str, Any], path: Path, name: str) -> di
 def tags_of(config: dict[str, Any]) -> list[str]:
     """Return the tags that the user gave a call; those that langchain numbers its sequences with are none."""
     return [tag for tag in config.get("tags") or () if not tag.startswith("seq:step")]
+
+
+def checkpoint_metadata(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run's checkpoints show of its config: scalars, without what the engine put there (K-5)."""
+    kept: dict[str, Any] = {}
+    for part in (config.get("metadata", {}), config.get("configurable", {})):
+        for key, value in part.items():
+            if isinstance(value, str | int | float | bool) and not key.startswith("__") and key not in OURS:
+                kept.setdefault(key, value.replace("\0", "") if isinstance(value, str) else value)
+    return kept
+
+
+def new_notes(config: Mapping[str, Any], graph: GraphState | None) -> dict[str, Any] | None:
+    """Return what the config of a call that goes on with a thread notes and its checkpoints do not show yet."""
+    shown = {} if graph is None else graph.noted
+    given = checkpoint_metadata(config)
+    return {key: value for key, value in given.items() if shown.get(key) != value} or None

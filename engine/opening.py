@@ -35,7 +35,7 @@ from ..replay.scopes import is_current
 from ..wal.record import Edit, Question, RunResumed, RunStarted, StateEdited, TaskAnswered, ThreadCreated
 from .control import NO_ANSWER, Command
 from .errors import AnswerError, EmptyInputError, InvalidUpdateError
-from .metadata import OURS
+from .metadata import checkpoint_metadata, new_notes
 from .nested import blueprint_at
 from .outcome import target_of, writes_of
 
@@ -75,7 +75,7 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Origin | None) 
         records.append(ThreadCreated(now, run.thread, state.thread))
         state, renamed = adopted(run.thread, state)
         state = state._replace(seq=state.seq + 1)
-    notes = _new_notes(run, state.root())
+    notes = new_notes(run.config, state.root())
     resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes)
     if isinstance(given, Command):
         return records + _commanded(run, given, resume, fork, state, renamed)
@@ -107,7 +107,7 @@ def nested_opening(run: Run, given: Any, call: str, caller: tuple[str | int, ...
     if graph is not None and graph.run == call:
         if graph.ended in {"done", "parent"} and (graph.ended == "parent" or _is_finished(graph)):
             return None
-        return [RunResumed(run.scope, now, call, None, "", 0, _new_notes(run, graph))]
+        return [RunResumed(run.scope, now, call, None, "", 0, new_notes(run.config, graph))]
     if isinstance(given, Command):
         edit = edit_of(run, given)
         return [
@@ -121,23 +121,6 @@ def nested_opening(run: Run, given: Any, call: str, caller: tuple[str | int, ...
         )
     metadata = checkpoint_metadata(run.config)
     return [RunStarted(run.scope, now, call, given, None, "", 0, metadata, caller, run.above)]
-
-
-def checkpoint_metadata(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run's checkpoints show of its config: scalars, without what the engine put there (K-5)."""
-    kept: dict[str, Any] = {}
-    for part in (config.get("metadata", {}), config.get("configurable", {})):
-        for key, value in part.items():
-            if isinstance(value, str | int | float | bool) and not key.startswith("__") and key not in OURS:
-                kept.setdefault(key, value.replace("\0", "") if isinstance(value, str) else value)
-    return kept
-
-
-def _new_notes(run: Run, graph: GraphState | None) -> dict[str, Any] | None:
-    """Return what the config of a call that takes a run up notes and the run's checkpoints do not show yet."""
-    shown = {} if graph is None else graph.metadata if graph.notes is None else graph.notes
-    given = checkpoint_metadata(run.config)
-    return {key: value for key, value in given.items() if shown.get(key) != value} or None
 
 
 def edit_of(run: Run, command: Command[Any]) -> Edit:
@@ -176,7 +159,7 @@ def _commanded(
             message = f"thread {run.thread!r} has asked nothing, so there is nothing to answer"
             raise AnswerError(message, hint="Start it with an input first.")
         # On a fresh thread the update is the first checkpoint, and the goto is what runs (N-5, once).
-        return [StateEdited("", resume.at, "update", (edit_of(run, command),)), resume]
+        return [StateEdited("", resume.at, "update", (edit_of(run, command),), resume.metadata), resume]
     if fork is not None:
         moment = fork.begun() if command.resume is NO_ANSWER else fork.asked(_named(command.resume))
         begun = _branch(run, fork, moment, state.seq)

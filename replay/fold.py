@@ -197,7 +197,7 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
         case RunStarted():
             return _admitted(blueprint, graph, seq, record)
         case RunResumed():
-            notes = record.metadata and {**(graph.notes or graph.metadata), **record.metadata}
+            notes = record.metadata and {**graph.noted, **record.metadata}
             resumed = graph._replace(ended=None, reason=None, outcomes=_due_again(graph.outcomes))
             return resumed._replace(notes=notes) if notes else resumed
         case RunEnded(_, _, how, reason):
@@ -398,7 +398,15 @@ def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdit
     if record.how == "input":
         (edit,) = record.edits
         given = RunStarted(
-            record.scope, record.at, graph.run, edit.writes[0][1], None, "", 0, {}, graph.caller
+            record.scope,
+            record.at,
+            graph.run,
+            edit.writes[0][1],
+            None,
+            "",
+            0,
+            record.metadata or {},
+            graph.caller,
         )
         return _admitted(blueprint, graph, seq, given)
     writes = [(edit.as_node or "", write) for edit in record.edits for write in edit.writes]
@@ -428,7 +436,7 @@ def _edited(blueprint: Blueprint, graph: GraphState, seq: int, record: StateEdit
         values=values, step=max(graph.step, -1) + 1, base=seq, at=record.at, source="update",
         parent=_parent(graph) or None, due=due, sends=sends, joins=joins, deferred=deferred, ran=ran or graph.ran,
         input=NO_INPUT, opened=False, outcomes=EMPTY, ended=None, reason=None,
-        metadata=graph.metadata if graph.notes is None else graph.notes, notes=None,
+        metadata={**graph.noted, **record.metadata} if record.metadata else graph.noted, notes=None,
     )  # fmt: skip
 
 

@@ -121,6 +121,11 @@ class GraphState(NamedTuple):
     notes: dict[str, Any] | None = None
     """The metadata of the checkpoints to come, if whoever took the run up noted something; None for the same."""
 
+    @property
+    def noted(self) -> dict[str, Any]:
+        """The metadata of the next checkpoint."""
+        return self.metadata if self.notes is None else self.notes
+
     def paths(self) -> list[Path]:
         """Return the paths of the step's tasks: sends first, then nodes, as LangGraph lists them (P-3)."""
         due, sends = self.due, self.sends

@@ -224,6 +224,8 @@ class StateEdited(NamedTuple):
     at: int
     how: str
     edits: tuple[Edit, ...]
+    metadata: dict[str, Any] | None = None
+    """What the call noted that is not noted yet."""
 
 
 class Forked(NamedTuple):

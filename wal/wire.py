@@ -146,12 +146,15 @@ def _run_ended(record: Any, _values: Values) -> list[Any]:
 
 
 def _state_edited(record: Any, values: Values) -> list[Any]:
-    scope, at, how, edits = record
+    scope, at, how, edits, metadata = record
     arrays: list[list[Any]] = []
     for as_node, writes, goto, path in edits:
         array = [as_node, _writes(writes, values), _targets(goto, values)]
         arrays.append(array if path is None else [*array, [*path]])
-    return [12, scope, at, how, arrays]
+    if metadata is None:
+        return [12, scope, at, how, arrays]
+    values.append(metadata)
+    return [12, scope, at, how, arrays, metadata]
 
 
 def _forked(record: Any, values: Values) -> list[Any]:
@@ -253,8 +256,8 @@ def _read_edit(as_node: str | None, writes: list[Any], goto: list[Any], path: An
     return Edit(as_node, pairs, _read_targets(goto), None if path is None else tuple(path))
 
 
-def _read_state_edited(scope: str, at: int, how: str, edits: list[Any]) -> StateEdited:
-    return StateEdited(scope, at, how, tuple([_read_edit(*edit) for edit in edits]))
+def _read_state_edited(scope: str, at: int, how: str, edits: list[Any], metadata: Any = None) -> StateEdited:
+    return StateEdited(scope, at, how, tuple([_read_edit(*edit) for edit in edits]), metadata)
 
 
 FROM_WIRE: dict[int, Callable[..., Record]] = {

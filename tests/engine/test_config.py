@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from helpers import Way
+from mortal import deaths
 
 from walgraph import (
     START,
@@ -145,6 +146,39 @@ def test_notes_survive_a_resume_that_notes_nothing(way: Way, log: Log) -> None:
     assert notes(seen.graph) == [{"order": 7}] * 3
     way.invoke(seen.graph, EMPTY, {"configurable": THREAD})
     assert notes(seen.graph)[0] == {}
+
+
+def test_what_an_edit_notes_is_kept(log: Log) -> None:
+    """The checkpoint of an edit notes what its call notes, beside what is noted already; an input begins anew."""
+    seen = Seen(log)
+    seen.graph.invoke(EMPTY, {"configurable": THREAD, "metadata": {"a": 1, "b": 1}})
+    config = {"configurable": THREAD, "metadata": {"b": 2}}
+    seen.graph.update_state(config, {"trail": ["u"]}, as_node="n")
+    assert notes(seen.graph)[:2] == [{"a": 1, "b": 2}, {"a": 1, "b": 1}]
+    seen.graph.update_state(config, EMPTY, as_node="__input__")
+    assert notes(seen.graph)[0] == {"b": 2}
+
+
+def test_notes_outlive_a_kill_at_each_append(durability: str) -> None:
+    """Whether the resume was recorded or not, what the run ends with is what the last call noted."""
+    resumed = {"configurable": THREAD, "metadata": {"by": "ada"}}
+
+    def prepare(log: Log) -> None:
+        started = {"configurable": THREAD, "metadata": {"order": 7}}
+        Seen(log, asks=True).graph.invoke(EMPTY, started, durability="sync")
+
+    def act(log: Log, _: Any) -> None:
+        Seen(log, asks=True).graph.invoke(Command(resume="yes"), resumed, durability=durability)
+
+    for disk, _, fate in deaths(prepare, act):
+        with disk.process() as log:
+            graph = Seen(log, asks=True).graph
+            if graph.get_state({"configurable": THREAD}).interrupts:
+                graph.invoke(Command(resume="yes"), resumed)
+            else:
+                graph.invoke(None, {"configurable": THREAD})
+            assert graph.get_state({"configurable": THREAD}).next == (), fate
+            assert notes(graph) == [{"order": 7, "by": "ada"}, {"order": 7}, {"order": 7}], fate
 
 
 def test_a_graph_can_have_a_config_of_its_own(way: Way) -> None:

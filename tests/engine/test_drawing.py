@@ -185,6 +185,14 @@ def test_an_error_handler_is_drawn_behind_its_node() -> None:
     ]
 
 
+def test_a_handler_for_all_nodes_is_drawn_behind_each() -> None:
+    """``set_node_defaults(error_handler=...)`` makes one node that all others may lead to."""
+    builder = graph_of("a", "b").set_node_defaults(error_handler=lambda _: None)
+    graph = builder.add_edge(START, "a").add_edge("a", "b").compile()
+    handled = [edge[:2] for edge in edges_of(graph) if edge[2] == "error"]
+    assert handled == [("a", "__default_error_handler__"), ("b", "__default_error_handler__")]
+
+
 def test_notes_show_below_names() -> None:
     """The user's metadata, deferred nodes and breakpoints are noted."""
     builder = StateGraph(State).add_node("a", node("a"), metadata={"team": "north"})

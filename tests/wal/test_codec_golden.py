@@ -170,6 +170,7 @@ RECORDS = [
 LATER = {
     "Forked.whole": Forked("", AT, 17, "fork", {"count": 3}, True),
     "TaskFailed.handled": TaskFailed("", (2,), FAILURE, 1, "__error_handler__fetch", b"packed"),
+    "StateEdited-noted": StateEdited("", AT, "clear", (), {"by": "ada"}),
     "RunResumed-noted": RunResumed("", AT, "run-2", GRAPH, "sync", 4, {"by": "ada"}),
     "RunStarted-nested": RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1"),
     "StateEdited.path": StateEdited("", AT, "update", (Edit("fetch", (("count", 3),), (), (0, "key")),)),
