@@ -301,6 +301,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
         store: Any = None,
         interrupt_before: Sequence[str] | str | None = None,
         interrupt_after: Sequence[str] | str | None = None,
+        debug: bool = False,
         name: str | None = None,
         durability: Durability | None = None,
     ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
@@ -312,6 +313,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
             store: Handed to nodes as ``runtime.store``.
             interrupt_before: Nodes to stop before, or ``"*"``.
             interrupt_after: Nodes to stop after, or ``"*"``.
+            debug: Whether calls that do not say show updates and values on the terminal.
             name: The graph's name in logs and errors.
             durability: The mode for calls that name none.
 
@@ -329,6 +331,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
             interrupt_after=checked_breakpoints(interrupt_after, nodes),
             durability=checked_durability(durability),
             context_schema=self.context_schema,
+            debug=debug,
         )
         self.compiled = True
         return CompiledGraph(self._program(name or "LangGraph"), settings, self)

@@ -167,7 +167,7 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         """
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
-        shown = wanted(stream_mode, print_mode, version, subgraphs=subgraphs, debug=debug)
+        shown = wanted(stream_mode, print_mode, version, subgraphs=subgraphs, debug=self._debug(debug))
         if stream_mode != "values":
             return list(self._stream(session, input, shown, if_busy))
         session.prints(shown)
@@ -221,8 +221,11 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         session.stop_at(interrupt_before, interrupt_after)
         session.show_all()
         mode = stream_mode or self.settings.stream_mode
-        shown = wanted(mode, print_mode, version, subgraphs=subgraphs, debug=debug)
+        shown = wanted(mode, print_mode, version, subgraphs=subgraphs, debug=self._debug(debug))
         return self._stream(session, input, shown, if_busy)
+
+    def _debug(self, debug: bool | None) -> bool:  # noqa: FBT001 - the one thing that it is about
+        return self.settings.debug if debug is None else debug
 
     def _stream(
         self, session: Session, given: Any, shown: Wanted, if_busy: IfBusy
@@ -257,7 +260,7 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         """Run the graph on the event loop and return its output; see ``invoke``."""
         session = Session(self.parts, config, context, output_keys, durability, control)
         session.stop_at(interrupt_before, interrupt_after)
-        shown = wanted(stream_mode, print_mode, version, subgraphs=subgraphs, debug=debug)
+        shown = wanted(stream_mode, print_mode, version, subgraphs=subgraphs, debug=self._debug(debug))
         if stream_mode != "values":
             return [chunk async for chunk in self._astream(session, input, shown, if_busy)]
         session.prints(shown)
@@ -293,7 +296,7 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         session.stop_at(interrupt_before, interrupt_after)
         session.show_all()
         mode = stream_mode or self.settings.stream_mode
-        shown = wanted(mode, print_mode, version, subgraphs=subgraphs, debug=debug)
+        shown = wanted(mode, print_mode, version, subgraphs=subgraphs, debug=self._debug(debug))
         # An ``async for`` that is left does not close what it iterates over; the claim must not wait for that.
         inner = self._astream(session, input, shown, if_busy)
         async with aclosing(inner) as chunks:

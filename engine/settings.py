@@ -30,6 +30,7 @@ class Settings(NamedTuple):
     durability: str | None = None
     stream_mode: str = "updates"
     context_schema: type | None = None
+    debug: bool = False
     step_timeout: float | None = None
     cache: Any = None
     config: dict[str, Any] | None = None

@@ -44,25 +44,22 @@ class Names:
         return self.known.setdefault(match[0], f"{kind} {count + 1}")
 
 
-def address(number: int, **more: Any) -> dict[str, Any]:
+def address(number: int) -> dict[str, Any]:
     """Return the config of the checkpoint that was met as the given one."""
     return {
         "configurable": {
             "thread_id": "t",
             "checkpoint_ns": "",
             "checkpoint_id": f"checkpoint {number}",
-            **more,
         }
     }
 
 
-def checkpoint(
-    number: int, parent: int | None, values: Any, step: int, *tasks: dict[str, Any], **more: Any
-) -> Any:
+def checkpoint(number: int, parent: int | None, values: Any, step: int, *tasks: dict[str, Any]) -> Any:
     """Return the payload of a checkpoint, whose tasks are those that are next."""
     return {
-        "config": address(number, **more),
-        "parent_config": None if parent is None else address(parent, **more),
+        "config": address(number),
+        "parent_config": None if parent is None else address(parent),
         "values": values,
         "metadata": {"source": "loop", "step": step, "parents": {}},
         "next": [task["name"] for task in tasks],
@@ -70,9 +67,9 @@ def checkpoint(
     }
 
 
-def first(number: int, values: Any, *tasks: dict[str, Any], **more: Any) -> Any:
+def first(number: int, values: Any, *tasks: dict[str, Any]) -> Any:
     """Return the payload of the checkpoint of an input."""
-    made = checkpoint(number, None, values, -1, *tasks, **more)
+    made = checkpoint(number, None, values, -1, *tasks)
     return {**made, "metadata": {"source": "input", "step": -1, "parents": {}}}
 
 

@@ -248,22 +248,27 @@ def test_subgraphs_show_their_tasks_and_checkpoints_under_their_namespace(way, l
     own = "sub:task 2"
     place = {"configurable": {"thread_id": "t", "checkpoint_ns": own}}
     chunks = shown(way, graph, {"trail": []}, ["tasks", "checkpoints"], subgraphs=True)
-    for namespace, mode, payload in chunks:
-        if namespace and mode == "checkpoints":
-            # Which checkpoints they belong to is another test's affair.
-            payload["metadata"]["parents"] = {}
-            for config in filter(None, (payload["config"], payload["parent_config"])):
-                config["configurable"].pop("checkpoint_map", None)
-    ns = {"checkpoint_ns": own}
+
+    def inside(payload):
+        """Return the payload of a checkpoint of the subgraph, which names the one of the graph above."""
+        for config in filter(None, (payload["config"], payload["parent_config"])):
+            number = config["configurable"]["checkpoint_id"]
+            config["configurable"] |= {
+                "checkpoint_ns": own,
+                "checkpoint_map": {"": "checkpoint 2", own: number},
+            }
+        payload["metadata"]["parents"] = {"": "checkpoint 2"}
+        return payload
+
     assert chunks == [
         ((), "checkpoints", first(1, {"trail": []}, due(1, "__start__"))),
         ((), "checkpoints", checkpoint(2, 1, {"trail": []}, 0, due(2, "sub", state=place))),
         ((), "tasks", started(2, "sub", {"trail": []})),
-        ((own,), "checkpoints", first(3, {"trail": []}, due(3, "__start__"), **ns)),
-        ((own,), "checkpoints", checkpoint(4, 3, {"trail": []}, 0, due(4, "one"), **ns)),
+        ((own,), "checkpoints", inside(first(3, {"trail": []}, due(3, "__start__")))),
+        ((own,), "checkpoints", inside(checkpoint(4, 3, {"trail": []}, 0, due(4, "one")))),
         ((own,), "tasks", started(4, "one", {"trail": []})),
         ((own,), "tasks", ended(4, "one", {"trail": ["one"]})),
-        ((own,), "checkpoints", checkpoint(5, 4, {"trail": ["one"]}, 1, **ns)),
+        ((own,), "checkpoints", inside(checkpoint(5, 4, {"trail": ["one"]}, 1))),
         ((), "tasks", ended(2, "sub", {"trail": ["one"]})),
         ((), "checkpoints", checkpoint(6, 2, {"trail": ["one"]}, 1)),
     ]

@@ -272,6 +272,15 @@ def test_debug_prints_updates_and_values(way, capsys) -> None:
     ]
 
 
+def test_a_graph_may_be_compiled_to_print_unless_a_call_says_otherwise(way, capsys) -> None:
+    """``compile(debug=True)``, and ``debug=False`` of a call."""
+    graph = chain(way.node(leaves("one"))).compile(debug=True)
+    way.invoke(graph, {"trail": []}, debug=False)
+    assert capsys.readouterr().out == ""
+    way.invoke(graph, {"trail": []})
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
