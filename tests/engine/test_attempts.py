@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_each_failed_attempt_is_on_record(way, log, durability) -> None:
     if durability == "exit":
         assert steps_of(log) == ["ThreadCreated", "StateFolded"]
         return
-    failed = [stored.record for stored in log.read("t") if isinstance(stored.record, AttemptFailed)]
+    failed = failures_in(log)
     assert [record.attempt for record in failed] == [1, 2]
     assert {record.failure.text for record in failed} == {"KeyError('not yet')"}
     assert all(record.first_at <= record.at <= record.due_at for record in failed)
@@ -199,15 +200,45 @@ def test_the_rest_of_a_pause_is_waited_for_after_a_crash(now, seconds) -> None:
     assert attempts.next() == 3
 
 
-def test_a_resumed_run_waits_for_the_rest_of_the_pause(way, log) -> None:
-    """A run that is cancelled or killed in a pause does not try again at once when it is resumed."""
+def test_the_pause_is_what_the_policy_says(way, log) -> None:
+    """What is recorded is what is waited for."""
     seen: list[Any] = []
     policy = RetryPolicy(initial_interval=0.05, jitter=False, retry_on=KeyError)
-    graph = retried(way, fails_until(2, seen), policy).compile(log)
-    way.invoke(graph, {"trail": []})
-    [failed] = [stored.record for stored in log.read("t") if isinstance(stored.record, AttemptFailed)]
+    way.invoke(retried(way, fails_until(2, seen), policy).compile(log), {"trail": []})
+    [failed] = failures_in(log)
     assert failed.due_at - failed.at == 50_000_000
     assert time.time_ns() >= failed.due_at
+
+
+def test_a_resumed_run_waits_for_the_rest_of_the_pause(way, log) -> None:
+    """A run that was stopped in a pause does not try again at once when it is resumed."""
+    seen: list[Any] = []
+    begun: list[int] = []
+
+    def f(state: Any) -> Any:
+        begun.append(time.time_ns())
+        return fails_until(2, seen)(state)
+
+    async def stopped(graph: Any) -> None:
+        run = asyncio.create_task(graph.ainvoke({"trail": []}, THREAD))
+        while not failures_in(log):  # noqa: ASYNC110 - a log tells nobody that it grew
+            await asyncio.sleep(0.001)
+        run.cancel()
+        await asyncio.wait([run])
+
+    policy = RetryPolicy(initial_interval=0.3, jitter=False, retry_on=KeyError)
+    asyncio.run(stopped(retried(way, f, policy).compile(log, durability="sync")))
+    assert len(begun) == 1
+    assert way.invoke(retried(way, f, policy).compile(log), None) == {"trail": ["attempt 2"]}
+    [failed] = failures_in(log)
+    assert begun[1] >= failed.due_at
+
+
+def failures_in(log: Log) -> list[AttemptFailed]:
+    """Return what the log holds of failed attempts."""
+    if log.head("t") is None:
+        return []
+    return [stored.record for stored in log.read("t") if isinstance(stored.record, AttemptFailed)]
 
 
 def test_a_return_that_means_nothing_is_an_attempt_that_failed(way, log) -> None:

@@ -421,6 +421,16 @@ def test_a_run_takes_as_many_steps_as_its_limit(way, log) -> None:
     assert len(graph.get_state(THREAD).values["trail"]) > 3
 
 
+def test_a_subgraph_counts_its_own_steps(way, maybe_log) -> None:
+    """RL-2: with the limit that it inherits; START is free in each graph."""
+    inner = drawn(way, leaves("a"), leaves("b"), leaves("c"), edges=">a a>b b>c").compile()
+    builder = drawn(way, leaves("x"), edges=">x").add_node("inner", inner).add_edge("x", "inner")
+    limit = {**THREAD, "recursion_limit": 3}
+    assert way.invoke(builder.compile(maybe_log), {}, limit)["trail"] == ["x", "x", "a", "b", "c"]
+    with pytest.raises(GraphRecursionError, match="Recursion limit of 2 reached"):
+        way.invoke(builder.compile(maybe_log), {}, {**on("u"), "recursion_limit": 2})
+
+
 def test_a_graph_that_ends_at_its_limit_is_done(way, maybe_log) -> None:
     """RL-1: it is an error only if work remains."""
     graph = drawn(way, leaves("a"), leaves("b"), edges=">a a>b").compile(maybe_log)
