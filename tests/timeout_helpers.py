@@ -11,6 +11,10 @@ from walgraph import START, Log, RetryPolicy, Send, StateGraph
 
 SHORT, LONG = 0.05, 60.0
 """Seconds: a limit that is reached at once, and a wait that only a limit ends."""
+MOMENT, MOMENTS = 0.02, 20
+"""Signs of life, so many and so far apart that the limit of ``IDLE`` is passed between the first and the last."""
+IDLE = 0.3
+"""Seconds: what lies between two signs of life is far below it, also on a busy machine."""
 
 AGAIN = RetryPolicy(initial_interval=0.0, jitter=False)
 
@@ -59,13 +63,13 @@ async def takes(state):
 
 async def pause(state):
     """Take a moment."""
-    await asyncio.sleep(SHORT)
+    await asyncio.sleep(MOMENT)
     return {"trail": ["n"]}
 
 
 subgraph = (
     StateGraph(Trail)
-    .add_sequence([("a", pause), ("b", pause), ("c", pause), ("d", pause)])
-    .add_edge(START, "a")
+    .add_sequence([(f"n{number}", pause) for number in range(MOMENTS)])
+    .add_edge(START, "n0")
     .compile()
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from timeout_helpers import LONG, SHORT, graph_of, hangs, run, subgraph
+from timeout_helpers import IDLE, LONG, MOMENT, MOMENTS, SHORT, graph_of, hangs, run, subgraph
 
 from walgraph import (
     MemoryLog,
@@ -23,12 +23,12 @@ def test_heartbeats_keep_an_attempt_alive(refresh_on) -> None:
     """Whatever counts as progress, they do (TO-2)."""
 
     async def node(state, runtime: Runtime):
-        for _ in range(6):
-            await asyncio.sleep(SHORT / 2)
+        for _ in range(MOMENTS):
+            await asyncio.sleep(MOMENT)
             runtime.heartbeat()
         return {"trail": ["n"]}
 
-    policy = TimeoutPolicy(idle_timeout=4 * SHORT, refresh_on=refresh_on)
+    policy = TimeoutPolicy(idle_timeout=IDLE, refresh_on=refresh_on)
     assert run(graph_of(node, timeout=policy)) == {"trail": ["n"]}
 
 
@@ -45,29 +45,29 @@ def test_a_heartbeat_that_nobody_asked_for_does_nothing(way) -> None:
 
 @task
 async def pauses(x):
-    """Be a call that takes half of what its caller may idle."""
-    await asyncio.sleep(SHORT)
+    """Be a call that takes a small part of what its caller may idle."""
+    await asyncio.sleep(MOMENT)
 
 
 @task
 async def beats(x):
     """Be a call that takes longer than its caller may idle, and says that it is alive."""
-    for _ in range(4):
-        await asyncio.sleep(SHORT)
+    for _ in range(MOMENTS):
+        await asyncio.sleep(MOMENT)
         get_runtime().heartbeat()
 
 
 async def writes(state):
     """Show a chunk now and then."""
-    for _ in range(4):
-        await asyncio.sleep(SHORT)
+    for _ in range(MOMENTS):
+        await asyncio.sleep(MOMENT)
         get_stream_writer()("chunk")
     return {"trail": ["n"]}
 
 
 async def calls(state):
     """Call a task now and then."""
-    for x in range(4):
+    for x in range(MOMENTS):
         await pauses(x)
     return {"trail": ["n"]}
 
@@ -89,7 +89,7 @@ async def calls_a_subgraph(state):
 )
 def test_what_gets_on_is_not_idle(node) -> None:
     """Chunks, calls, outcomes of calls and of a subgraph's nodes are progress, and so is a heartbeat below (TO-2)."""
-    policy = TimeoutPolicy(idle_timeout=3 * SHORT)
+    policy = TimeoutPolicy(idle_timeout=IDLE)
     assert run(graph_of(node, MemoryLog(), timeout=policy)) == {"trail": ["n"]}
 
 
@@ -112,6 +112,6 @@ def test_an_attempt_without_progress_is_stopped() -> None:
 @pytest.mark.parametrize("node", [writes, calls], ids=lambda node: node.__name__)
 def test_only_heartbeats_count_if_they_are_asked_for(node) -> None:
     """With ``refresh_on="heartbeat"`` nothing else is a sign of life (TO-2)."""
-    policy = TimeoutPolicy(idle_timeout=2.5 * SHORT, refresh_on="heartbeat")
+    policy = TimeoutPolicy(idle_timeout=IDLE, refresh_on="heartbeat")
     with pytest.raises(NodeTimeoutError, match="idle"):
         run(graph_of(node, timeout=policy))

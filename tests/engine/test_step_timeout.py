@@ -13,7 +13,7 @@ from helpers import THREAD, Trail, Way, chain, leaves, steps_of
 from walgraph import START, Log, StateGraph, StepTimeout, entrypoint, task
 from walgraph.wal.record import RunEnded
 
-SHORT = 0.05
+SHORT = 0.15
 """Seconds: a limit that is reached at once."""
 
 
@@ -30,7 +30,7 @@ class Slow:
     def _thread(self, state: Any) -> dict[str, Any]:
         self.ran += 1
         if not self.free.is_set():
-            assert self.free.wait(4 * SHORT) or self.ran == 1
+            assert self.free.wait(2 * SHORT) or self.ran == 1
         return {"trail": [self.__name__]}
 
     async def _coroutine(self, state: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_a_thread_that_fails_too_late_is_recorded_as_it_failed(log) -> None:
     """The caller learns that the time was over; the failure stands in the log."""
 
     def slow(state):
-        threading.Event().wait(3 * SHORT)
+        threading.Event().wait(2 * SHORT)
         raise KeyError("mine")
 
     way = Way("sync")

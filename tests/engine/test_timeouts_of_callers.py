@@ -54,7 +54,7 @@ def test_what_an_attempt_called_is_kept_and_stopped(log) -> None:
             await hangs()
         return {"trail": [got]}
 
-    assert run(graph_of(node, log, timeout=2 * SHORT, retry_policy=AGAIN)) == {"trail": ["quick"]}
+    assert run(graph_of(node, log, timeout=6 * SHORT, retry_policy=AGAIN)) == {"trail": ["quick"]}
     assert made == ["quick"]
     assert sorted(stopped) == ["below", "below", "slow", "slow"]
 
@@ -74,11 +74,11 @@ def test_threads_of_an_attempt_run_out_and_those_not_begun_never_begin(log) -> N
         first = blocks(1)
         others = [blocks(x) for x in (2, 3)]
         if not release.is_set():
-            asyncio.get_running_loop().call_later(4 * SHORT, release.set)
+            asyncio.get_running_loop().call_later(8 * SHORT, release.set)
             await hangs()
         return {"trail": [str(await future) for future in (first, *others)]}
 
-    graph = graph_of(node, log, timeout=2 * SHORT, retry_policy=AGAIN)
+    graph = graph_of(node, log, timeout=6 * SHORT, retry_policy=AGAIN)
     config = {**THREAD, "max_concurrency": 1}
 
     async def bounded() -> Any:
@@ -106,7 +106,7 @@ def test_a_limited_call_takes_one_place_and_gives_it_back(log) -> None:
     """``max_concurrency=1`` does not deadlock on attempts that are stopped, and waiting for a turn costs no time."""
     hung: set[int] = set()
 
-    @task(timeout=3 * SHORT, retry_policy=AGAIN)
+    @task(timeout=6 * SHORT, retry_policy=AGAIN)
     async def slow(x):
         if x not in hung:
             hung.add(x)
@@ -136,7 +136,7 @@ def test_a_time_out_around_a_subgraph_stops_it_and_the_next_attempt_resumes_it(l
 
     inner = StateGraph(Trail).add_sequence([first, second]).add_edge(START, "first").compile()
     twice = AGAIN._replace(max_attempts=2)
-    graph = graph_of(inner, log, timeout=2 * SHORT, retry_policy=twice)
+    graph = graph_of(inner, log, timeout=6 * SHORT, retry_policy=twice)
     with pytest.raises(NodeTimeoutError, match="Node 'n' exceeded"):
         run(graph, durability=durability)
     assert ran == ["first", "second", "second"]
