@@ -113,8 +113,9 @@ class State(TypedDict, total=False):
 KINDS = (
     "plain", "plain", "plain", "calls", "calls", "asks", "commands", "sends", "flaky", "retried", "spoiled",
     "large", "inner", "invokes", "aborts", "steers", "handled", "handled asks", "handled flaky", "handled goes",
+    "checks",
 )  # fmt: skip
-CALL_KINDS = ("plain", "plain", "plain", "flaky", "retried", "asks", "spoiled", "nested")
+CALL_KINDS = ("plain", "plain", "plain", "flaky", "retried", "asks", "spoiled", "nested", "checks", "invokes")
 
 
 def a_shape(pick: Pick, *, depth: int = 0) -> Shape:
@@ -268,6 +269,8 @@ def _body(node: NodeShape, outside: Outside, prefix: str, *, asynchronous: bool)
             case "asks":
                 answers = [interrupt(f"{entry} asks {number}") for number in range(node.questions)]
                 return {"trace": [entry, *answers], "total": 1}
+            case "checks":
+                return {"trace": [entry, interrupt(f"{entry} checks", response_schema=str)], "total": 1}
             case "commands":
                 return Command(update={"trace": [entry], "total": 1}, goto=list(node.goto))
             case "steers":
@@ -359,6 +362,16 @@ def _calling(node: NodeShape, outside: Outside, name: str, *, asynchronous: bool
     return coroutine_body if asynchronous else body
 
 
+def _asking_graph(outside: Outside, name: str) -> Any:
+    """Return a graph that asks, to be called in a task."""
+
+    def asker(state: State) -> Any:
+        outside.did(idempotency_key(), f"{name}.asker")
+        return {"trace": [interrupt(f"{name}.asker asks")], "total": 1}
+
+    return StateGraph(State).add_node("asker", asker).add_edge(START, "asker").compile(name=name)
+
+
 def _retry_of(call: CallShape) -> RetryPolicy | None:
     return RetryPolicy(initial_interval=0, jitter=False, retry_on=Flaky) if call.kind == "retried" else None
 
@@ -367,6 +380,8 @@ def _task(call: CallShape, outside: Outside, name: str) -> Any:
     """Return the ``@task`` of a call."""
     functions = [_task(inner, outside, f"{name}/{number}") for number, inner in enumerate(call.calls)]
 
+    inner = _asking_graph(outside, name) if call.kind == "invokes" else None
+
     @task(name=name, retry_policy=_retry_of(call))
     def function(given: str) -> str:
         times = outside.did(idempotency_key(), name)
@@ -374,6 +389,11 @@ def _task(call: CallShape, outside: Outside, name: str) -> Any:
             raise Flaky(name)
         if call.kind == "asks":
             return f"{name}:{interrupt(f'{name}({given}) asks')}"
+        if call.kind == "checks":
+            return f"{name}:{interrupt(f'{name}({given}) checks', response_schema=str)}"
+        if inner is not None:
+            found = inner.invoke({"trace": [], "total": 1})
+            return f"{name}:{found['trace']}"
         if call.kind == "spoiled" and not times:
             return object()  # type: ignore[return-value]
         results = [inner(given).result() for inner in functions]
@@ -388,6 +408,8 @@ def _coroutine_task(call: CallShape, outside: Outside, name: str) -> Any:
         _coroutine_task(inner, outside, f"{name}/{number}") for number, inner in enumerate(call.calls)
     ]
 
+    inner = _asking_graph(outside, name) if call.kind == "invokes" else None
+
     @task(name=name, retry_policy=_retry_of(call))
     async def function(given: str) -> str:
         times = outside.did(idempotency_key(), name)
@@ -396,6 +418,11 @@ def _coroutine_task(call: CallShape, outside: Outside, name: str) -> Any:
             raise Flaky(name)
         if call.kind == "asks":
             return f"{name}:{interrupt(f'{name}({given}) asks')}"
+        if call.kind == "checks":
+            return f"{name}:{interrupt(f'{name}({given}) checks', response_schema=str)}"
+        if inner is not None:
+            found = await inner.ainvoke({"trace": [], "total": 1})
+            return f"{name}:{found['trace']}"
         if call.kind == "spoiled" and not times:
             return object()  # type: ignore[return-value]
         results = [await inner(given) for inner in functions]

@@ -92,8 +92,10 @@ class Known:
                 self.attempts[key] = record.attempt
             case TaskInterrupted():
                 for question in record.questions:
-                    if question.id in self.answered:
+                    # An answer that its schema refuses is none.
+                    if question.id in self.answered and question.schema is None:
                         raise LawBroken(5, f"{record.path} in {record.scope!r} asks {question.value!r} again")
+                    self.answered.discard(question.id)
             case TaskAnswered():
                 self.answered.update(key for key, _ in record.answers)
             case StateFolded():
@@ -350,7 +352,8 @@ class Watch:
         """See law 5 when a run stops to ask."""
         self.check()
         for question in end.interrupts:
-            if question.id in self.known.answered or question.id in self.laws.given:
+            given = question.id in self.laws.given and question.response_schema is None
+            if question.id in self.known.answered or given:
                 raise self.laws.fail(5, f"{question.value!r} is asked again")
 
     def finished(self) -> None:

@@ -15,13 +15,16 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from simulation.by_hand import Killed, World
 from simulation.graphs import Flaky, Outside, Shape, answer_to, build, build_function, start_of
 
-from walgraph import Command, LogFailed, LogFull, NotSerializable
+from walgraph import Command, LogFailed, LogFull, NotSerializable, is_invalid_resume
 
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "thread"}, "recursion_limit": 60}
 EDITED = "edited"
+WRONG = {"no": "text"}
+"""An answer that does not fit where a text is wanted."""
 LIVES = 400
 """No world is so bad that it takes more."""
 EXPECTED = (Killed, LogFull, LogFailed, NotSerializable, Flaky, KeyboardInterrupt)
@@ -57,7 +60,9 @@ def a_function(shape: Shape, outside: Outside, log: Any, mode: str) -> Any:
     return build_function(shape, outside, log, mode)
 
 
-def next_of(graph: Any, shape: Shape, turn: int, chance: random.Random, *, alone: bool = True) -> Next:
+def next_of(
+    graph: Any, shape: Shape, turn: int, chance: random.Random, *, alone: bool = True, wrong: float = 0
+) -> Next:
     """Look at the thread, and say what to do next.
 
     Args:
@@ -66,16 +71,20 @@ def next_of(graph: Any, shape: Shape, turn: int, chance: random.Random, *, alone
         turn: The turn that is to be over.
         chance: Decides how questions are answered.
         alone: Whether nobody else answers meanwhile, so that an answer may do without its question's id.
+        wrong: How likely an answer does not fit, to a question that says what is to fit.
     """
     state = graph.get_state(CONFIG)
-    asked = [(item.id, item.value) for item in state.interrupts]
+    asked = [
+        (item.id, WRONG if item.response_schema and chance.random() < wrong else answer_to(item.value))
+        for item in state.interrupts
+    ]
     ids = tuple(key for key, _ in asked)
     if (state.metadata or {}).get("turn") != turn:
         return Next("start", start_of(turn))
     if asked:
         if alone and len(asked) == 1 and chance.random() < 0.5:
-            return Next("answer", Command(resume=answer_to(asked[0][1])), ids, ids)
-        answers = {key: answer_to(value) for key, value in asked[: chance.randint(1, len(asked))]}
+            return Next("answer", Command(resume=asked[0][1]), ids, ids)
+        answers = dict(asked[: chance.randint(1, len(asked))])
         return Next("answer", Command(resume=answers), ids, tuple(answers))
     if state.next:
         return Next("resume")
@@ -110,7 +119,7 @@ def one_life(world: World, make: Make, shape: Shape, mode: str, turn: int) -> di
     """Live once; return the turn's final values if it is over."""
     with world.life(faulty=False) as log:
         graph = make(shape, world, log, mode)
-        act = next_of(graph, shape, turn, world.random)
+        act = next_of(graph, shape, turn, world.random, wrong=0.3)
         if act.do == "rest":
             values: dict[str, Any] = act.given
             return values
@@ -123,6 +132,9 @@ def one_life(world: World, make: Make, shape: Shape, mode: str, turn: int) -> di
                 _call(world, graph, act.given, turn)
         except EXPECTED as error:
             stopped = isinstance(error, Killed | LogFull | LogFailed)
+        except ValidationError as error:
+            if not is_invalid_resume(error):
+                raise
         world.faulty = False
         laws = world.laws
         if laws.broken is not None:
