@@ -28,7 +28,7 @@ from ..replay.channel import MISSING
 from ..replay.draft import Draft
 from ..replay.live import live_values
 from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
-from ..replay.questions import open_questions
+from ..replay.questions import by_task, open_questions
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
 from ..wal.record import (
@@ -55,7 +55,7 @@ from .interrupt import shown
 from .job import Job
 from .response import is_invalid_resume
 from .run import Breakpoints
-from .show import closed, ended, starts, stopped
+from .show import asking, closed, ended, starts, stopped
 from .steering import command_given
 from .task import perform
 
@@ -291,8 +291,12 @@ class Loop:
     def _suspend(self) -> End:
         """Stop until somebody answers."""
         # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
-        asked = shown(item.question for item in open_questions(self.draft.state(), self.run.scope))
-        self.events.extend(stopped(self.run, asked, self.output))
+        run = self.run
+        state = self.draft.state()
+        found = open_questions(state, run.scope)
+        asked = shown(item.question for item in found)
+        if run.modes:
+            self.events.extend(asking(run, self.draft.graph, by_task(state, found, run.scope), self.output))
         # An answer that did not fit is told to whoever gave it; what it was to answer stays open.
         refused = (error for error in self.errors.values() if is_invalid_resume(error))
         return End("interrupted", next(refused, None), asked)

@@ -30,6 +30,7 @@ from ..replay.identity import START, TASK_SEPARATOR, child_scope, lasting_scope,
 from ..replay.state import CAUGHT, FAILED, FINISHED, WAITING
 from .context import TaskContext
 from .errors import GraphInterrupt
+from .interrupt import shown
 from .job import input_of
 from .metadata import noted, tags_of, triggers_of
 from .steering import PARENT_WRITE
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from ..replay.draft import Draft
     from ..replay.state import GraphState, ThreadState
-    from ..wal.record import Path, Write
+    from ..wal.record import Path, Question, Write
     from .control import Interrupt, PregelTask
     from .run import Run
 
@@ -245,6 +246,26 @@ def stopped(run: Run, asked: tuple[Interrupt, ...], output: Callable[[], Any]) -
     if "values" in run.modes and asked:
         # An entrypoint has no values before it returns; what it returned last time would be misleading.
         yield Event(run.scope, "values", {} if run.program.is_entrypoint else output(), asked)
+
+
+def asking(
+    run: Run, graph: GraphState, questions: Iterable[Iterable[Question]], output: Callable[..., Any]
+) -> Iterator[Event]:
+    """Yield that the run stops to ask: what each task asks, then what others have finished meanwhile.
+
+    Args:
+        run: The run.
+        graph: Its state, with the step's outcomes.
+        questions: The open questions of each task that waits, in the order of tasks.
+        output: Gives what the caller would be given now; with ``live`` including what finished in the open step.
+    """
+    # A run that waits without questions stopped at a breakpoint of a subgraph.
+    for asked in list(questions) or [()]:
+        yield from stopped(run, shown(asked), output)
+    if "values" in run.modes and not run.scope and not run.program.is_entrypoint:
+        finished = (outcome for _, outcome in graph.outcomes.items() if outcome.status == FINISHED)
+        if any(key in run.shown.keys for outcome in finished for key, _ in outcome.writes):
+            yield Event(run.scope, "values", output(live=True))
 
 
 def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) -> Iterator[Event]:

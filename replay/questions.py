@@ -28,6 +28,8 @@ from .plain import graph_from_plain
 from .scopes import around, is_current
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..wal.record import Path, Question
     from .state import ThreadState, Unread
 
@@ -85,6 +87,17 @@ def answering(state: ThreadState, asked: Asked, answer: Any) -> list[TaskAnswere
     records = [TaskAnswered(asked.scope, asked.path, ((asked.question.id, answer),))]
     records.extend(TaskAnswered(scope, path, ()) for scope, path in around(state, asked.scope, asked.path))
     return records
+
+
+def by_task(state: ThreadState, asked: Iterable[Asked], top: str) -> list[list[Question]]:
+    """Return questions grouped by the task of the graph ``top`` that waits for them, in their order."""
+    groups: dict[Path, list[Question]] = {}
+    for item in asked:
+        places = [(item.scope, item.path), *around(state, item.scope, item.path)]
+        # The outermost of the places in this graph is the task itself.
+        task = [path for scope, path in places if scope == top][-1]
+        groups.setdefault(task, []).append(item.question)
+    return list(groups.values())
 
 
 def _order(state: ThreadState, asked: Asked) -> tuple[Any, ...]:

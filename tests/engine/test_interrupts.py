@@ -251,6 +251,7 @@ def test_the_stream_shows_a_question_in_updates_and_values(way, log) -> None:
         ("updates", {"sib": {"trail": ["sib"]}}),
         ("updates", {"__interrupt__": shown}),
         ("values", {"trail": ["in"], "__interrupt__": shown}),
+        ("values", {"trail": ["in", "sib"]}),
     ]
     assert way.stream(graph, Command(resume="A"), stream_mode=modes) == [
         ("values", {"trail": ["in"]}),
@@ -371,3 +372,17 @@ def test_what_parks_a_run_passes_by_handlers_of_exceptions(way, log, checkpointe
     graph = builder.compile(log)
     way.invoke(graph, {})
     assert way.invoke(graph, Command(resume="A")) == {"trail": ["A"]}
+
+
+def test_a_stream_shows_what_each_task_asks(way, log) -> None:
+    """§2.18: one event for each task, as consumers expect that look at the first of its questions only."""
+    graph = drawn(way, asks("p", "P?"), asks("q", "Q?"), edges=">p,q").compile(log)
+    chunks = way.stream(graph, {"trail": ["in"]}, stream_mode=["values", "updates"])
+    p, q = graph.get_state(THREAD).interrupts
+    assert chunks == [
+        ("values", {"trail": ["in"]}),
+        ("updates", {"__interrupt__": (p,)}),
+        ("values", {"trail": ["in"], "__interrupt__": (p,)}),
+        ("updates", {"__interrupt__": (q,)}),
+        ("values", {"trail": ["in"], "__interrupt__": (q,)}),
+    ]

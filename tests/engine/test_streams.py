@@ -121,7 +121,7 @@ def test_each_send_shows_its_own_update(way, maybe_log) -> None:
 
 
 def test_a_question_is_shown_in_updates_and_values(way, log) -> None:
-    """As a tuple under ``__interrupt__``, after the updates of the step's other tasks."""
+    """As a tuple under ``__interrupt__``; the values come last, with what the step's other tasks finished (I-18)."""
 
     def ask(state):
         return {"trail": [interrupt("?")]}
@@ -136,6 +136,7 @@ def test_a_question_is_shown_in_updates_and_values(way, log) -> None:
         ("updates", {"other": {"trail": ["other"]}}),
         ("updates", {"__interrupt__": (asked,)}),
         ("values", {"trail": [], "__interrupt__": (asked,)}),
+        ("values", {"trail": ["other"]}),
     ]
 
 
