@@ -84,7 +84,7 @@ class Session:
     ) -> None:
         self.graph = graph
         config = merged(graph.settings.config, config)
-        self.parent = _parent(graph, config)
+        self.parent = _parent(config)
         self._watch = watching.get() if self.parent is not None else None
         if self._watch is not None:
             self._watch.calls()
@@ -424,15 +424,13 @@ def _place(graph: Compiled, parent: TaskContext[Run] | None) -> tuple[str, str]:
     return numbered_scope(scope, number), numbered_scope(parent.id, number)
 
 
-def _parent(graph: Compiled, config: dict[str, Any]) -> TaskContext[Run] | None:
+def _parent(config: dict[str, Any]) -> TaskContext[Run] | None:
     """Return the task whose subgraph this call is, if any (SG-4)."""
     context = current.get()
     if context is None:
         return None
     thread = config["configurable"].get("thread_id")
-    if thread is not None and str(thread) != context.run.thread and isinstance(graph.settings.log, Log):
-        return None
-    return context
+    return context if thread is None or str(thread) == context.run.thread else None
 
 
 def _thread_of(config: dict[str, Any]) -> str:

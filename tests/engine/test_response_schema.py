@@ -259,6 +259,21 @@ def test_a_wrong_answer_is_no_reason_to_retry(way, log) -> None:
     assert way.invoke(graph, Command(resume=1))["x"] == 1
 
 
+def test_a_wrong_answer_is_not_for_an_error_handler(way, log) -> None:
+    """The node has not failed; LangGraph's handler takes it, and the question is gone."""
+    handled: list[object] = []
+    builder = StateGraph(Trail)
+    builder.add_node("ask", way.node(wants(int)), error_handler=way.node(handled.append)).add_edge(
+        START, "ask"
+    )
+    graph = builder.compile(log)
+    way.invoke(graph, {})
+    with pytest.raises(ValidationError):
+        way.invoke(graph, Command(resume="x"))
+    assert way.invoke(graph, Command(resume=1))["x"] == 1
+    assert handled == []
+
+
 def test_another_process_knows_what_was_refused(way, tmp_path) -> None:
     """The log says that the answer was taken back, also to a process that does not know the schema."""
     with Log.open(tmp_path / "log.wal", strict=True) as log:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 import pytest
-from helpers import THREAD, Trail, chain, killed
+from helpers import THREAD, Trail, asks, chain, killed, leaves, on
 from subgraph_helpers import (
     Child,
     inner_node,
@@ -17,9 +17,13 @@ from subgraph_helpers import (
 
 from walgraph import (
     START,
+    Command,
+    GraphRecursionError,
     Log,
+    MemoryLog,
     RetryPolicy,
     StateGraph,
+    interrupt,
 )
 
 
@@ -176,6 +180,104 @@ def test_a_call_with_a_thread_of_its_own_is_no_subgraph(way, log, ran) -> None:
     way.invoke(graph, {"trail": []})
     assert inner.get_state(config).values == {"trail": ["one"]}
     assert graph.get_state(THREAD).values == {"trail": ["once"]}
+
+
+def called_with(way, inner, config, **options):
+    """Return a node that calls a graph with a config, and keeps what it returned."""
+
+    def once(state):
+        return {"x": inner.invoke({"trail": []}, config, **options)}
+
+    async def aonce(state):
+        return {"x": await inner.ainvoke({"trail": []}, config, **options)}
+
+    return aonce if way.is_async else once
+
+
+@pytest.mark.parametrize("checkpointer", [None, False])
+def test_a_thread_of_its_own_without_a_log_is_a_run_of_its_own_too(way, log, checkpointer) -> None:
+    """SG-4: nothing is kept of it, and what it asks is in what it returns, not in the parent."""
+    inner = chain(way.node(asks("ask", "q"))).compile(checkpointer)
+    node = called_with(way, inner, {"configurable": {"thread_id": "own"}})
+    graph = StateGraph(Trail).add_node("sub", node).add_edge(START, "sub").compile(log)
+    assert [item.value for item in way.invoke(graph, {})["x"]["__interrupt__"]] == ["q"]
+    assert graph.get_state(THREAD).next == ()
+    assert log.head("own") is None
+
+
+def test_a_lasting_subgraph_has_no_thread_of_its_own(way, log) -> None:
+    """SG-1, SG-4: a run of its own is a root, and ``checkpointer=True`` is for subgraphs."""
+    inner = chain(way.node(leaves("i"))).compile(True)
+    node = called_with(way, inner, {"configurable": {"thread_id": "own"}})
+    graph = StateGraph(Trail).add_node("sub", node).add_edge(START, "sub").compile(log)
+    with pytest.raises(RuntimeError, match="checkpointer=True cannot be used for root graphs"):
+        way.invoke(graph, {})
+
+
+def test_a_log_of_its_own_gives_way_to_the_parents(way, log, ran) -> None:
+    """§2.11: nested, the parent's is used, so that both commit together."""
+    with MemoryLog(strict=True) as other:
+        inner = chain(inner_node(way, ran, "one"), asks_in("two"), state=Child).compile(other)
+        graph = parent_of(way, ran, log, inner)
+        way.invoke(graph, {"trail": []})
+        assert way.invoke(graph, Command(resume="!"))["trail"] == ["before", "two=!", "after"]
+        assert list(other.threads()) == []
+    assert ran.names == ["before", "one", "after"]
+
+
+def asks_in(name):
+    """Return a node of a subgraph that asks."""
+
+    def node(state):
+        return {"trail": [f"{name}={interrupt('?')}"]}
+
+    node.__name__ = name
+    return node
+
+
+def test_a_subgraph_that_keeps_nothing_runs_in_every_mode(way, log, durability) -> None:
+    """SG-2: LangGraph crashes on it under sync."""
+    inner = chain(way.node(leaves("i"))).compile(False)
+    graph = StateGraph(Trail).add_node("sub", inner).add_edge(START, "sub").compile(log)
+    assert way.invoke(graph, {}, durability=durability) == {"trail": ["i"]}
+    node = called_with(way, inner, None, durability="sync")
+    graph = StateGraph(Trail).add_node("sub", node).add_edge(START, "sub").compile(log)
+    assert way.invoke(graph, {}, on("u"), durability=durability)["x"] == {"trail": ["i"]}
+
+
+def test_each_level_counts_its_own_steps(way, log, kind) -> None:
+    """RL-2: the limit is inherited, the count is not; a call may have a limit of its own."""
+    inner = chain(*(way.node(leaves(name)) for name in "abc")).compile()
+    graph = chain(leaves("x"), leaves("y"))
+    graph = graph.add_node("sub", nested_in(way, kind, inner)).add_edge("y", "sub").compile(log)
+    found = way.invoke(graph, {}, {**on("three"), "recursion_limit": 3})
+    assert found["trail"][-3:] == ["a", "b", "c"]
+    assert graph.get_state(on("three")).next == ()
+    chained = chain(leaves("x"), leaves("y"))
+    node = called_with(way, inner, {"recursion_limit": 2})
+    graph = chained.add_node("sub", node).add_edge("y", "sub").compile(log)
+    with pytest.raises(GraphRecursionError, match="Recursion limit of 2 reached"):
+        way.invoke(graph, {}, {**on("two"), "recursion_limit": 10})
+    assert graph.get_state(on("two")).next == ("sub",)
+
+
+def test_a_call_may_have_breakpoints_of_its_own(way, log) -> None:
+    """I-15: the call stops the parent, and what is resumed passes them."""
+    inner = chain(*(way.node(leaves(name)) for name in "ij")).compile()
+    node = called_with(way, inner, None, interrupt_before=["j"])
+    graph = StateGraph(Trail).add_node("sub", node).add_edge(START, "sub").compile(log)
+    assert way.invoke(graph, {}) == {"trail": []}
+    assert graph.get_state(THREAD).next == ("sub",)
+    assert way.invoke(graph, None)["x"] == {"trail": ["i", "j"]}
+
+
+def test_breakpoints_of_a_call_do_not_reach_into_subgraphs(way, log) -> None:
+    """I-15: ``"*"`` means the nodes of the graph that is called."""
+    inner = chain(*(way.node(leaves(name)) for name in "ij")).compile()
+    graph = StateGraph(Trail).add_node("sub", inner).add_edge(START, "sub").compile(log)
+    way.invoke(graph, {}, interrupt_before="*")
+    assert graph.get_state(THREAD).next == ("sub",)
+    assert way.invoke(graph, None, interrupt_before="*") == {"trail": ["i", "j"]}
 
 
 def test_the_parent_and_its_subgraphs_live_in_one_thread(way, log, ran, kind) -> None:
