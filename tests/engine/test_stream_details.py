@@ -14,7 +14,7 @@ from helpers import THREAD, Trail, chain, killed, leaves
 from pydantic import BaseModel
 from stream_helpers import Names, checkpoint, due, ended, first, started
 
-from walgraph import START, Command, Log, Send, StateGraph, entrypoint, interrupt, task
+from walgraph import END, START, Command, Log, Send, StateGraph, entrypoint, interrupt, task
 
 DETAILS = ["values", "updates", "tasks", "checkpoints"]
 QUESTION = {"value": "?", "id": "question 1", "response_schema": None}
@@ -423,3 +423,28 @@ def test_nothing_of_a_step_is_shown_under_sync_before_it_is_durable(log) -> None
             assert any(getattr(record, "path", None) == (payload["name"],) for record in held)
         else:
             assert "StepStarted" in kinds
+
+
+def test_a_task_whose_routing_alone_was_repeated_shows_its_update(way, log) -> None:
+    """Its body is not called again, so nothing else would tell the consumer of what it wrote (C-4)."""
+    answers = [ZeroDivisionError("the router fails"), END]
+    calls = []
+
+    def body(state):
+        calls.append("body")
+        return {"trail": ["body"]}
+
+    def router(state):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    builder = StateGraph(Trail).add_node("body", way.node(body)).add_edge(START, "body")
+    graph = builder.add_conditional_edges("body", router).compile(log)
+    with pytest.raises(ZeroDivisionError):
+        way.invoke(graph, {"trail": []})
+    chunks = shown(way, graph, None, ["updates", "tasks"])
+    assert [payload for mode, payload in chunks if mode == "updates"] == [{"body": {"trail": ["body"]}}]
+    assert chunks[-1] == ("tasks", ended(1, "body", {"trail": ["body"]}))
+    assert calls == ["body"]

@@ -15,6 +15,7 @@ from walgraph import (
     MemoryLog,
     StateGraph,
     ThreadBusy,
+    entrypoint,
     get_stream_writer,
     task,
 )
@@ -272,3 +273,24 @@ def test_streams_are_recorded_like_invocations() -> None:
             list(graph.stream({"trail": []}, THREAD, stream_mode=mode, subgraphs=True))
         kinds.append(steps_of(log))
     assert all(found == kinds[0] for found in kinds)
+
+
+def test_an_update_of_a_task_is_shown_while_its_entrypoint_runs(log) -> None:
+    """They were once held back until a synchronous entrypoint returned, since it ran in the consumer's thread."""
+    seen = threading.Event()
+
+    @task
+    def first():
+        return "done"
+
+    @entrypoint(log)
+    def workflow(given):
+        result = first().result()
+        assert seen.wait(20), "nobody was shown what the task returned"
+        return result
+
+    chunks = []
+    for chunk in workflow.stream("go", THREAD, stream_mode="updates"):
+        chunks.append(chunk)
+        seen.set()
+    assert chunks == [{"first": "done"}, {"workflow": "done"}]
