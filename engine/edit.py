@@ -28,7 +28,7 @@ from .context import TaskContext
 from .errors import InvalidUpdateError
 from .job import Job
 from .metadata import new_notes
-from .nested import blueprint_at, lasting, program_at
+from .nested import blueprints_of, lasting, program_at
 from .opening import not_found
 from .outcome import writes_of
 from .reading import addressed, log_of, thread_of
@@ -39,7 +39,6 @@ from .task import perform
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..replay.blueprint import Blueprint
     from ..wal.log import Log
     from ..wal.record import Path, Target, Write
     from ..wal.writer import Writer
@@ -116,6 +115,7 @@ class _Editing:
 
     def __init__(self, graph: Compiled, config: dict[str, Any], log: Log, writer: Writer) -> None:
         self.root = graph.program
+        self.blueprint = blueprints_of(self.root)
         self.log = log
         self.thread = writer.thread_id
         scope, self.text = addressed(config.get("configurable", {}))
@@ -132,10 +132,6 @@ class _Editing:
                 self.recorder.attach(name, known)
         self.run = Run(program, self.recorder, self.thread, scope, config)
         self.draft = Draft(self.blueprint, self.recorder.state, scope)
-
-    def blueprint(self, scope: str) -> Blueprint | None:
-        """Return the blueprint of a scope, as far as it can be known here."""
-        return blueprint_at(self.root, scope)
 
     @property
     def graph(self) -> GraphState | None:

@@ -19,6 +19,7 @@ from .discover import graphs_in, referred
 
 if TYPE_CHECKING:
     from ..replay.blueprint import Blueprint
+    from ..replay.fold import Blueprints
     from .node import Node
     from .program import Program
     from .settings import Compiled
@@ -79,10 +80,17 @@ def program_at(program: Program, scope: str) -> Program:
     return found
 
 
-def blueprint_at(program: Program, scope: str) -> Blueprint | None:
-    """Return the blueprint of the graph that runs in a namespace, as far as it can be known here."""
-    found = find_program(program, scope)
-    return None if found is None else found.blueprint
+def blueprints_of(program: Program) -> Blueprints:
+    """Return scope → the blueprint of its graph, as far as it can be known here; each is looked for once."""
+    found: dict[str, Blueprint | None] = {}
+
+    def blueprint(scope: str) -> Blueprint | None:
+        if scope not in found:
+            inner = find_program(program, scope)
+            found[scope] = None if inner is None else inner.blueprint
+        return found[scope]
+
+    return blueprint
 
 
 def lasting(program: Program, scope: str) -> str:

@@ -20,7 +20,6 @@ It must not append.
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..replay.blueprint import differences
@@ -36,7 +35,7 @@ from ..wal.record import Edit, Question, RunResumed, RunStarted, StateEdited, Ta
 from .control import NO_ANSWER, Command
 from .errors import AnswerError, EmptyInputError, InvalidUpdateError
 from .metadata import checkpoint_metadata, new_notes
-from .nested import blueprint_at
+from .nested import blueprints_of
 from .outcome import target_of, writes_of
 
 if TYPE_CHECKING:
@@ -219,7 +218,7 @@ def _ahead(run: Run, state: ThreadState) -> Asked | None:
     People who look at a question often mend the state before they answer. The edit makes the asking task begin anew,
     and its first question will have the id that is made here.
     """
-    blueprint = partial(blueprint_at, run.program)
+    blueprint = blueprints_of(run.program)
     whole = attach_all(blueprint, state)
     for scope, graph in whole.scopes.items():
         paths = graph.paths()

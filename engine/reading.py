@@ -22,12 +22,11 @@ from ..wal.log import Log, as_thread_id
 from . import view
 from .control import StateSnapshot
 from .errors import MissingThreadId, NoLog
-from .nested import blueprint_at, find_program, lasting
+from .nested import blueprints_of, find_program, lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..replay.blueprint import Blueprint
     from ..replay.state import ThreadState
     from .settings import Compiled
 
@@ -53,10 +52,7 @@ class Reading:
         self.scope, self.text = addressed(config.get("configurable", {}))
         self.scope = lasting(self.root, self.scope)
         self.program = find_program(self.root, self.scope)
-
-    def blueprint(self, scope: str) -> Blueprint | None:
-        """Return the blueprint of a scope, as far as it can be known here."""
-        return blueprint_at(self.root, scope)
+        self.blueprint = blueprints_of(self.root)
 
     def state(self, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the view of the head, or of the checkpoint that the config names."""

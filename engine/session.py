@@ -19,7 +19,6 @@ import asyncio
 import importlib.util
 import uuid
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..replay.history import Origin
@@ -37,7 +36,7 @@ from .context import RunControl, current, watching
 from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId
 from .loop import End, Loop
-from .nested import blueprint_at, lasting
+from .nested import blueprints_of, lasting
 from .opening import check_graph, nested_opening, not_found, opening
 from .reader import Reader
 from .reading import addressed
@@ -280,7 +279,7 @@ class Session:
             return None
         if seq is None or not state.seq:
             raise not_found(thread, text)
-        return Origin(log, thread, partial(blueprint_at, program), program.registry, scope, seq)
+        return Origin(log, thread, blueprints_of(program), program.registry, scope, seq)
 
     def _nested(self, given: Any) -> Loop | None:
         parent = self.parent

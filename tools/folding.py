@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.messages import add_messages
-from ..engine.nested import blueprint_at
+from ..engine.nested import blueprints_of
 from ..replay.blueprint import Blueprint, blueprint_of
 from ..replay.channel import BinaryOperatorAggregate, publish_reducer
 from ..replay.channel_base import BaseChannel
@@ -97,14 +97,8 @@ class Lens:
         root = None if known is None else known.blueprint
         if self.app is None:
             return lambda scope: None if scope else root
-        parts = self.app.parts
-
-        def with_app(scope: str) -> Blueprint | None:
-            if not scope:
-                return root
-            return blueprint_at(parts.program, scope)
-
-        return with_app
+        below = blueprints_of(self.app.parts.program)
+        return lambda scope: below(scope) if scope else root
 
     def fold(self, state: ThreadState, seq: int, record: Record) -> ThreadState:
         """Return the state after a record."""
