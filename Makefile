@@ -9,7 +9,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench fuzz clean
+.PHONY: help setup demo test check format bench fuzz parity clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ bench: setup ## measure, and print tables
 
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
 	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:benchmark --timeout=0
+
+parity: setup ## run random graphs on LangGraph and on walgraph, WALGRAPH_PARITY_EXAMPLES (3000) of each kind
+	WALGRAPH_PARITY_EXAMPLES=$${WALGRAPH_PARITY_EXAMPLES:-3000} $(PYTHON) -m pytest tests/parity -q -n $(WORKERS) -p no:benchmark --timeout=0
 
 clean: ## remove all that was made here: .venv, build, caches
 	rm -rf $(VENV) build dist *.egg-info

@@ -22,13 +22,14 @@ It must not know threads, coroutines or stores.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.channel import MISSING
 from ..replay.draft import Draft
 from ..replay.live import live_values
 from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
-from ..replay.questions import by_task, open_questions
+from ..replay.questions import open_questions
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
 from ..wal.record import (
@@ -55,7 +56,7 @@ from .interrupt import shown
 from .job import Job
 from .response import is_invalid_resume
 from .run import Breakpoints
-from .show import asking, closed, ended, starts, stopped
+from .show import closed, ended, left, questions, starts, stopped
 from .steering import command_given
 from .task import perform
 
@@ -71,11 +72,12 @@ if TYPE_CHECKING:
 
 
 class End(NamedTuple):
-    """How a run ended, and what its caller is to be told."""
+    """How a run ended, and what its caller is to be told; the output is that of a run that stopped to ask."""
 
     how: str
     error: BaseException | None = None
     interrupts: tuple[Interrupt, ...] = ()
+    output: Any = None
 
 
 class Loop:
@@ -113,6 +115,10 @@ class Loop:
                 case Suspend():
                     end = self._suspend()
                 case Fail(paths):
+                    if self.run.sinks:
+                        state = self.draft.state()
+                        asked = open_questions(state, self.run.scope)
+                        self.events.extend(questions(self.run, state, asked, self.output))
                     end = End("failed", self.errors[paths[0]])
                 case Finish():
                     end = End("done")
@@ -280,31 +286,38 @@ class Loop:
 
     def output(self, *, live: bool = False) -> Any:
         """Return what the caller is given of the present values; ``live`` with what finished in the open step."""
-        run = self.run
-        graph = self.draft.graph
-        values = live_values(run.program.blueprint, graph) if live else graph.values
+        run, graph = self.run, self.draft.graph
+        values, untracked = graph.values, run.untracked
         if run.program.is_entrypoint:
             return values.get("__end__")
-        read = run.shown.read({**values, **run.untracked} if run.untracked else values, run)
+        if live:
+            values = live_values(run.program.blueprint, graph, bump=True)
+            with suppress(Exception):
+                untracked = self._folded_untracked(graph)
+        read = run.shown.read({**values, **untracked} if untracked else values, run)
         return read if run.shown_key is None else read.get(run.shown_key)
 
     def _suspend(self) -> End:
         """Stop until somebody answers."""
+        run, graph = self.run, self.draft.graph
         # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
-        run = self.run
-        state = self.draft.state()
-        found = open_questions(state, run.scope)
-        asked = shown(item.question for item in found)
-        if run.modes:
-            self.events.extend(asking(run, self.draft.graph, by_task(state, found, run.scope), self.output))
+        asked = open_questions(self.draft.state(), run.scope)
+        interrupts = shown(item.question for item in asked)
+        self.events.extend(questions(run, self.draft.state(), asked, self.output))
         # An answer that did not fit is told to whoever gave it; what it was to answer stays open.
-        refused = (error for error in self.errors.values() if is_invalid_resume(error))
-        return End("interrupted", next(refused, None), asked)
+        refused = next((error for error in self.errors.values() if is_invalid_resume(error)), None)
+        how = "interrupted" if asked else "parked"
+        if run.scope:
+            return End(how, refused, interrupts)
+        output = self.output(live=True)
+        self.events.extend(left(run, graph, output, is_asking=bool(asked)))
+        return End(how, refused, interrupts, output)
 
     def _park(self) -> End:
         """Stop at a static breakpoint."""
-        self.events.extend(stopped(self.run, (), self.output))
-        return End("parked")
+        if not self.run.scope:
+            self.events.extend(stopped(self.run, (), self.output))
+        return End("parked", output=self.output())
 
     def _record_end(self, end: End) -> Generator[Effect, Any, bool]:
         """Record how the run ended; False if it has not ended, since an outcome could not be written."""

@@ -16,6 +16,7 @@ from ..replay.blueprint import Blueprint
 from ..replay.identity import START
 from ..wal.codec import GLOBAL, Registry
 from .policy import NO_POLICIES
+from .schema import writes_of_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -112,11 +113,8 @@ class Program:
         return graph == self.name
 
     def writes_of_instance(self, value: Any) -> list[tuple[str, Any]] | None:
-        """Return what an instance of one of the graph's schemas writes, or None for any other value."""
-        for cls in type(value).__mro__:
-            if (schema := self.schemas.get(cls)) is not None and schema.kind in {"dataclass", "pydantic"}:
-                return schema.writes(value)
-        return None
+        """Return what an instance of an annotated class writes, or None for any other value."""
+        return writes_of_instance(value, self.blueprint.channels)
 
     def tracked_only(self, argument: Any) -> Any:
         """Return a Send's argument without the keys of untracked channels, which must not be stored."""

@@ -28,7 +28,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import (
     Annotated,
     Any,
@@ -112,19 +112,29 @@ class Schema:
         channels = self.channels
         if isinstance(value, dict):
             return [(key, item) for key, item in value.items() if key in channels]
-        cls: Any = type(value)
-        if not _keys_of(cls):
-            raise InvalidUpdateError(
-                f"Expected dict, got {value!r}",
-                hint="Return a dict of the state's keys, None, or an instance of the schema.",
-                type=cls.__qualname__,
-            )
-        silent = _unset_nones(value)
-        return [
-            (key, item)
-            for key in channels
-            if key not in silent and (item := getattr(value, key, MISSING)) is not MISSING
-        ]
+        if (pairs := writes_of_instance(value, channels)) is not None:
+            return pairs
+        raise InvalidUpdateError(
+            f"Expected dict, got {value!r}",
+            hint="Return a dict of the state's keys, None, or an instance of the schema.",
+            type=type(value).__qualname__,
+        )
+
+
+def writes_of_instance(value: Any, channels: Iterable[str]) -> list[tuple[str, Any]] | None:
+    """Return what an instance of any annotated class writes to the channels, or None for any other value.
+
+    It need not be one of the graph's schemas: a subgraph is given its caller's state as it is.
+    """
+    cls: Any = type(value)
+    if not _keys_of(cls):
+        return None
+    silent = _unset_nones(value)
+    return [
+        (key, item)
+        for key in channels
+        if key not in silent and (item := getattr(value, key, MISSING)) is not MISSING
+    ]
 
 
 def read_schema(schema: Any) -> Schema:

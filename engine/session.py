@@ -385,8 +385,8 @@ class Session:
                 questions = (Question(i.id, 0, i.value, i.response_schema) for i in end.interrupts)
                 self.parent.asked = (*self.parent.asked, *questions)
             raise GraphInterrupt(end.interrupts)
-        output = Loop(self.run).output(live=end.how == "interrupted")
         is_asking = bool(end.interrupts)
+        output = end.output if end.how in {"interrupted", "parked"} else Loop(self.run).output()
         if is_asking and self.graph.program.is_entrypoint:
             # An entrypoint has no output before it returns; what it returned last time would be misleading.
             output = {}

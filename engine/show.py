@@ -23,10 +23,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..replay.history import Checkpoint
 from ..replay.identity import START, TASK_SEPARATOR, child_scope, lasting_scope, task_id
+from ..replay.questions import task_around
 from ..replay.state import CAUGHT, FAILED, FINISHED, WAITING
 from .context import TaskContext
 from .errors import GraphInterrupt
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..replay.draft import Draft
+    from ..replay.questions import Asked
     from ..replay.state import GraphState, ThreadState
     from ..wal.record import Path, Question, Write
     from .control import Interrupt, PregelTask
@@ -248,24 +251,37 @@ def stopped(run: Run, asked: tuple[Interrupt, ...], output: Callable[[], Any]) -
         yield Event(run.scope, "values", {} if run.program.is_entrypoint else output(), asked)
 
 
-def asking(
-    run: Run, graph: GraphState, questions: Iterable[Iterable[Question]], output: Callable[..., Any]
+def questions(
+    run: Run, state: ThreadState, asked: Sequence[Asked], output: Callable[[], Any]
 ) -> Iterator[Event]:
-    """Yield that the run stops to ask: what each task asks, then what others have finished meanwhile.
+    """Yield what each task of the open step asks, one task after another.
 
     Args:
         run: The run.
-        graph: Its state, with the step's outcomes.
-        questions: The open questions of each task that waits, in the order of tasks.
-        output: Gives what the caller would be given now; with ``live`` including what finished in the open step.
+        state: The thread.
+        asked: The open questions of the run's graph and those below it, in the order of tasks.
+        output: Gives what the caller would be given now.
     """
-    # A run that waits without questions stopped at a breakpoint of a subgraph.
-    for asked in list(questions) or [()]:
-        yield from stopped(run, shown(asked), output)
-    if "values" in run.modes and not run.scope and not run.program.is_entrypoint:
-        finished = (outcome for _, outcome in graph.outcomes.items() if outcome.status == FINISHED)
+    if run.sinks:
+        for _, items in groupby(asked, lambda item: task_around(state, item, run.scope)):
+            yield from stopped(run, shown(item.question for item in items), output)
+
+
+def left(run: Run, graph: GraphState, output: Any, *, is_asking: bool) -> Iterator[Event]:
+    """Yield how a root graph stands that stops within a step: with what the step's other tasks have written.
+
+    Args:
+        run: The run.
+        graph: Its state, with the outcomes of the open step.
+        output: What the caller is given.
+        is_asking: Whether there are questions; otherwise a subgraph has stopped at a static breakpoint.
+    """
+    if "values" in run.modes and not run.program.is_entrypoint:
+        finished = [outcome for _, outcome in graph.outcomes.items() if outcome.status == FINISHED]
         if any(key in run.shown.keys for outcome in finished for key, _ in outcome.writes):
-            yield Event(run.scope, "values", output(live=True))
+            yield Event(run.scope, "values", output)
+    if not is_asking:
+        yield from stopped(run, (), lambda: output)
 
 
 def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) -> Iterator[Event]:

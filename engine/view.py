@@ -160,4 +160,8 @@ def _result(program: Program, outcome: Outcome | None) -> Any:
         return None
     if program.is_entrypoint:
         return next((value for key, value in outcome.writes if key == "__end__"), None)
-    return {key: value for key, value in outcome.writes if not key.startswith("__") or key == "__root__"}
+    written: dict[str, list[Any]] = {}
+    for key, value in outcome.writes:
+        if not key.startswith("__") or key == "__root__":
+            written.setdefault(key, []).append(value)
+    return {key: held[0] if len(held) == 1 else {"$writes": held} for key, held in written.items()}

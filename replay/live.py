@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from .state import GraphState
 
 
-def live_values(blueprint: Blueprint, graph: GraphState) -> dict[str, Any]:
-    """Return the values with the writes of the open step's finished tasks."""
+def live_values(blueprint: Blueprint, graph: GraphState, *, bump: bool = False) -> dict[str, Any]:
+    """Return the values with the writes of the open step's finished tasks.
+
+    Args:
+        blueprint: The graph.
+        graph: Its state; not changed.
+        bump: Whether channels that forget have forgotten what was not written again.
+    """
     values = graph.values
     if not graph.outcomes:
         return values
@@ -35,4 +41,7 @@ def live_values(blueprint: Blueprint, graph: GraphState) -> dict[str, Any]:
     for writes in written.values():
         with suppress(Exception):
             values = apply_writes(blueprint, values, writes, bump=False)
+    if bump and written:
+        forgotten = set(blueprint.forgetful).difference(written)
+        values = {key: value for key, value in values.items() if key not in forgotten}
     return values

@@ -89,15 +89,10 @@ def answering(state: ThreadState, asked: Asked, answer: Any) -> list[TaskAnswere
     return records
 
 
-def by_task(state: ThreadState, asked: Iterable[Asked], top: str) -> list[list[Question]]:
-    """Return questions grouped by the task of the graph ``top`` that waits for them, in their order."""
-    groups: dict[Path, list[Question]] = {}
-    for item in asked:
-        places = [(item.scope, item.path), *around(state, item.scope, item.path)]
-        # The outermost of the places in this graph is the task itself.
-        task = [path for scope, path in places if scope == top][-1]
-        groups.setdefault(task, []).append(item.question)
-    return list(groups.values())
+def task_around(state: ThreadState, asked: Asked, scope: str) -> Path:
+    """Return the path of the node's task in ``scope`` that a question was asked in, at whatever depth."""
+    places = [(asked.scope, asked.path), *around(state, asked.scope, asked.path)]
+    return next(path for held, path in places if held == scope and len(path) == 1)
 
 
 def _order(state: ThreadState, asked: Asked) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """What holds for every test: examples are drawn the same way each time, and what is found is kept in ``build``.
 
 A gate that fails for one seed in a thousand teaches people to run it again. So in ``make test`` hypothesis draws from
-a fixed seed, and a failure is there for everybody; ``make fuzz`` is where new seeds are tried, and what it finds is
-kept in ``build/hypothesis``.
+a fixed seed, and a failure is there for everybody; ``make fuzz`` and ``make parity`` are where new seeds are tried, and
+what they find is kept in ``build/hypothesis``.
 """
 
 from __future__ import annotations
@@ -30,4 +30,5 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("searching" if os.environ.get("WALGRAPH_FUZZ_SECONDS") else "steady")
+is_searching = "WALGRAPH_FUZZ_SECONDS" in os.environ or "WALGRAPH_PARITY_EXAMPLES" in os.environ
+settings.load_profile("searching" if is_searching else "steady")

@@ -241,7 +241,7 @@ def test_sends_to_one_node_ask_separately(way, log) -> None:
 
 
 def test_the_stream_shows_a_question_in_updates_and_values(way, log) -> None:
-    """§2.18: a tuple each; a resume shows the values first, and restored updates as such (R-3)."""
+    """§2.18: a tuple each, then the values with what siblings wrote; a resume shows restored updates as such (R-3)."""
     graph = drawn(way, asks("ask", "q"), leaves("sib"), edges=">ask,sib").compile(log)
     modes = ["values", "updates"]
     asked = way.stream(graph, {"trail": ["in"]}, stream_mode=modes)

@@ -1,0 +1,311 @@
+"""Runs a story with one library, and writes down all that a user of it could see, as plain data.
+
+    watch(library, story) ──► [Seen, …]      one for each call: what was done, what came of it, the thread after it
+
+Ids and times differ from library to library, so they are left out.
+
+Invariants:
+1. What is done next depends only on what this library shows of the thread.
+2. What ends at the same time may end in any order: updates within a superstep are sorted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from parity.building import World, compiled, plain
+from parity.shapes import Act, Story
+
+CONFIG: dict[str, Any] = {"configurable": {"thread_id": "1"}}
+CARRIED_ON = 6
+"""How often a thread is carried on after an act, at most."""
+
+
+NESTED_STATES = False
+CODE = re.compile(r"WAL-E\d+: ")
+
+
+class Task(NamedTuple):
+    """A task of a checkpoint."""
+
+    name: str
+    error: str | None = None
+    interrupts: tuple[Any, ...] = ()
+    result: Any = None
+    state: Any = None
+
+
+class Snapshot(NamedTuple):
+    """A checkpoint."""
+
+    values: Any
+    next: tuple[str, ...]
+    source: str | None
+    step: int | None
+    tasks: tuple[Task, ...]
+    interrupts: tuple[Any, ...]
+    parent: int | None
+
+
+class Seen(NamedTuple):
+    """One call, and the thread after it.
+
+    Args:
+        did: What was done.
+        outcome: What the call returned or raised: ``("returned", value)`` or ``("raised", type, message)``.
+        chunks: What it streamed.
+        ran: Which bodies ran, with what, in any order.
+        state: The thread's state.
+        history: Its checkpoints, newest first.
+        has_misrouted: Whether a router has failed so far.
+    """
+
+    did: str
+    outcome: tuple[Any, ...]
+    chunks: tuple[Any, ...]
+    ran: tuple[str, ...]
+    state: Any
+    history: Any
+    has_misrouted: bool = False
+
+
+class Watch:
+    """One thread of one story.
+
+    Args:
+        library: Which library it is run with.
+        story: The story.
+    """
+
+    def __init__(self, library: Any, story: Story) -> None:
+        self.library = library
+        self.story = story
+        self.world = World(asynchronous=story.asynchronous)
+        self.saver = library.saver()
+        self.graph = compiled(library, story.graph, self.world, self.saver, name="root", is_inner=False)
+
+    def events(self) -> Iterable[Seen]:
+        """Do all that the story says, and yield what is seen."""
+        for act in self.story.acts:
+            yield self.act(act)
+            for _ in range(CARRIED_ON):
+                following = self.carrying_on(act.number)
+                if following is None:
+                    break
+                yield following
+
+    def act(self, act: Act) -> Seen:
+        """Do one thing."""
+        number = act.number
+        nodes = self.story.graph.nodes
+        node = nodes[number % len(nodes)].name
+        match act.kind:
+            case "input":
+                return self.run(f"input {number}", self.given(number))
+            case "goto":
+                return self.run(
+                    f"goto {node}", self.library.Command(goto=node, update={"trace": ["steered"]})
+                )
+            case "update":
+                return self.run("update", self.library.Command(update={"trace": ["updated"], "total": 2}))
+            case "none":
+                return self.run("none", None)
+            case "edit":
+                return self.edit(f"edit as {node}", CONFIG, node)
+        configs = self.configs()
+        if not configs:
+            return self.run("none", None)
+        where = number % len(configs)
+        match act.kind:
+            case "travel":
+                return self.run(f"travel {where}", None, configs[where])
+            case "branch":
+                return self.run(f"branch {where}", self.given(number), configs[where])
+            case _:
+                return self.edit(f"rewrite {where} as {node}", configs[where], node)
+
+    def given(self, number: int) -> dict[str, Any]:
+        """Return an input."""
+        given: dict[str, Any] = {"trace": [f"input {number}"], "x": f"in{number}", "total": number % 3}
+        if self.story.graph.narrow:
+            given.pop("total")
+        return given
+
+    def carrying_on(self, number: int) -> Seen | None:
+        """Answer what is asked, or resume what is unfinished; None if the thread rests."""
+        try:
+            state = self.graph.get_state(CONFIG)
+        except Exception:
+            return None
+        if state.interrupts:
+            answers = {
+                asked.id: f"answer to {asked.value}"
+                for asked in sorted(state.interrupts, key=lambda i: str(i.value))
+            }
+            # In LangGraph an answer without an id may stay behind in a subgraph and answer what is asked next (I-10).
+            if len(answers) == 1 and number % 2 and not any(node.inner for node in self.story.graph.nodes):
+                return self.run("answer", self.library.Command(resume=next(iter(answers.values()))))
+            return self.run(f"answer {len(answers)}", self.library.Command(resume=answers))
+        if state.next:
+            return self.run("resume", None)
+        return None
+
+    def configs(self) -> list[Any]:
+        """Return the configs of all checkpoints, newest first."""
+        return [snapshot.config for snapshot in self.graph.get_state_history(CONFIG)]
+
+    def run(self, did: str, given: Any, config: Any = CONFIG) -> Seen:
+        """Run the graph."""
+        config = {**config, "recursion_limit": self.story.limit}
+        return self.noted(did, lambda chunks: self._run(chunks, given, config))
+
+    def _run(self, chunks: list[Any], given: Any, config: Any) -> Any:
+        options: dict[str, Any] = {"durability": self.story.durability}
+        if not self.story.streams:
+            if self.story.asynchronous:
+                return asyncio.run(self.graph.ainvoke(given, config, **options))
+            return self.graph.invoke(given, config, **options)
+        options["stream_mode"] = ["values", "updates", "custom"]
+        options["subgraphs"] = self.story.subgraphs
+        if self.story.asynchronous:
+
+            async def collect() -> None:
+                async for chunk in self.graph.astream(given, config, **options):
+                    chunks.append(chunk)  # noqa: PERF401 - what came before an error is wanted too
+
+            return asyncio.run(collect())
+        chunks.extend(self.graph.stream(given, config, **options))
+        return None
+
+    def edit(self, did: str, config: Any, node: str) -> Seen:
+        """Change the thread's state from outside."""
+        update = {"trace": ["edited"], "x": "edited"}
+
+        def change(chunks: list[Any]) -> None:
+            if self.story.asynchronous:
+                asyncio.run(self.graph.aupdate_state(config, update, as_node=node))
+            else:
+                self.graph.update_state(config, update, as_node=node)
+
+        return self.noted(did, change)
+
+    def noted(self, did: str, call: Callable[[list[Any]], Any]) -> Seen:
+        """Call, and write down what is seen."""
+        self.world.ran.clear()
+        chunks: list[Any] = []
+        try:
+            outcome: tuple[Any, ...] = ("returned", self.plain(call(chunks)))
+        except BaseException as error:
+            outcome = ("raised", type(error).__name__, first_line(error))
+        ran = tuple(sorted(self.world.ran.elements()))
+        has_misrouted = any(name.startswith("router") for name in self.world.failed)
+        return Seen(did, outcome, self.ordered(chunks), ran, self.state(), self.history(), has_misrouted)
+
+    def state(self) -> Any:
+        """Return the thread's state, with that of its subgraphs."""
+        try:
+            return self.snapshot(self.graph.get_state(CONFIG, subgraphs=True))
+        except Exception as error:
+            return ("raised", type(error).__name__, first_line(error))
+
+    def history(self) -> Any:
+        """Return the thread's checkpoints."""
+        try:
+            found = list(self.graph.get_state_history(CONFIG))
+        except Exception as error:
+            return ("raised", type(error).__name__, first_line(error))
+        places = {
+            snapshot.config["configurable"]["checkpoint_id"]: len(found) - number
+            for number, snapshot in enumerate(found)
+        }
+        return tuple(self.snapshot(snapshot, places) for snapshot in found)
+
+    def snapshot(self, found: Any, places: dict[str, int] | None = None) -> Snapshot:
+        """Return a checkpoint as plain data."""
+        parent = found.parent_config and found.parent_config["configurable"]["checkpoint_id"]
+        return Snapshot(
+            self.plain(found.values),
+            tuple(found.next),
+            (found.metadata or {}).get("source"),
+            (found.metadata or {}).get("step"),
+            tuple(self.task(task) for task in found.tasks),
+            _in_any_order(tuple(self.plain(asked) for asked in found.interrupts)),
+            None if parent is None or places is None else places.get(parent, -1),
+        )
+
+    def task(self, task: Any) -> Task:
+        """Return a task as plain data."""
+        state = task.state if NESTED_STATES else None
+        if state is not None:
+            state = self.snapshot(state) if hasattr(state, "values") and hasattr(state, "next") else "config"
+        error = None if task.error is None else first_line(task.error)
+        return Task(
+            task.name,
+            error,
+            _in_any_order(tuple(self.plain(i) for i in task.interrupts)),
+            self.plain(task.result),
+            state,
+        )
+
+    def plain(self, value: Any) -> Any:
+        """Return a value as plain data, without ids that are drawn."""
+        match value:
+            case dict():
+                return {
+                    key: _in_any_order(self.plain(item)) if key == "__interrupt__" else self.plain(item)
+                    for key, item in value.items()
+                }
+            case tuple() if hasattr(value, "_fields"):
+                return (type(value).__name__, *(self.plain(item) for item in value))
+            case list() | tuple():
+                return type(value)(self.plain(item) for item in value)
+            case _ if type(value).__name__ == "Interrupt":
+                return ("Interrupt", self.plain(value.value))
+            case _ if hasattr(value, "model_dump"):
+                return (type(value).__name__, self.plain(value.model_dump()))
+            case _ if type(value).__name__ == "State":
+                return ("State", self.plain(plain(value)))
+            case _ if isinstance(value, self.library.Overwrite):
+                return ("Overwrite", self.plain(value.value))
+            case _ if isinstance(value, self.library.Send):
+                return ("Send", value.node, self.plain(value.arg))
+        return value
+
+    def ordered(self, chunks: list[Any]) -> tuple[Any, ...]:
+        """Return a stream as plain data, what may come in any order sorted."""
+        ordered: list[Any] = []
+        pending: list[Any] = []
+        for chunk in chunks:
+            *where, mode, payload = chunk
+            shown = (*(_without_ids(namespace) for namespace in where), mode, self.plain(payload))
+            if mode == "values" and not any(where) and "__interrupt__" not in payload:
+                ordered.extend(sorted(pending, key=repr))
+                pending.clear()
+                ordered.append(shown)
+            else:
+                pending.append(shown)
+        return (*ordered, *sorted(pending, key=repr))
+
+
+def _in_any_order(items: Any) -> Any:
+    return type(items)(sorted(items, key=repr))
+
+
+def _without_ids(namespace: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(re.sub(r":[0-9a-f-]{36}", ":id", part) for part in namespace)
+
+
+def first_line(error: Any) -> str:
+    """Return what an error says first, without the code that ours begin with."""
+    return re.split(r"\\n|\n", CODE.sub("", str(error)))[0].rstrip("'\")")
+
+
+def watch(library: Any, story: Story) -> list[Seen]:
+    """Return what is seen of a story with one library."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list(Watch(library, story).events())
