@@ -295,7 +295,9 @@ def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) ->
     if run.recorder.writer is None or run.modes.isdisjoint(("checkpoints", "debug")):
         return
     around = (state or run.recorder.state).with_graph(run.scope, run.recorder.state.seq, graph)
-    view = snapshot(run.program, run.thread, run.scope, Checkpoint(graph, around, around), live=False)
+    view = snapshot(
+        run.program, run.thread, run.scope, Checkpoint(graph, around, around), live=False, by_name=True
+    )
     payload = {
         "config": view.config,
         # Of the checkpoints of such a run only the last is kept, so none of them has a parent that can be looked up.

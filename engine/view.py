@@ -22,7 +22,7 @@ from ..replay.identity import (
     task_id,
 )
 from ..replay.live import live_values
-from ..replay.plan import unfinished
+from ..replay.plan import unfinished_paths
 from ..replay.questions import open_questions
 from ..replay.scopes import above, base_of, runs_in
 from ..replay.state import FINISHED
@@ -70,7 +70,9 @@ def metadata_of(state: ThreadState, scope: str, graph: GraphState) -> dict[str, 
     return {**graph.metadata, "source": graph.source, "step": graph.step, "parents": parents}
 
 
-def snapshot(program: Program, thread: str, scope: str, found: Checkpoint, *, live: bool) -> StateSnapshot:
+def snapshot(
+    program: Program, thread: str, scope: str, found: Checkpoint, *, live: bool, by_name: bool = False
+) -> StateSnapshot:
     """Return the view of one checkpoint.
 
     Args:
@@ -79,20 +81,25 @@ def snapshot(program: Program, thread: str, scope: str, found: Checkpoint, *, li
         scope: The graph's namespace.
         found: The checkpoint, with what its step's tasks came to and the state of the thread around it.
         live: Whether this is the head, or a checkpoint addressed by its id.
+        by_name: Whether nodes are listed by name, as where they run, instead of as they were added (P-3).
     """
     graph = found.graph
-    tasks = tuple(_task(program, thread, scope, found, path, live=live) for path in graph.paths())
+    paths = graph.paths()
+    if not by_name and len(graph.due) > 1:
+        places = {name: place for place, name in enumerate(program.nodes)}
+        paths.sort(key=lambda path: -1 if isinstance(path[0], int) else places.get(path[0], len(places)))
+    tasks = tuple(_task(program, thread, scope, found, path, live=live) for path in paths)
     interrupts: dict[str, Interrupt] = {}
     for task in tasks:
         for asked in task.interrupts:
             interrupts.setdefault(asked.id, asked)
-    following = unfinished(graph) if live else tuple(graph.node_of(path) for path in graph.paths())
+    left = unfinished_paths(graph) if live else paths
     metadata = metadata_of(found.begun, scope, graph)
     # What a renamed subgraph follows on its branch is a checkpoint of another namespace.
     parent = None if graph.source == "fork" and lives_one_step(scope) else graph.parent
     return StateSnapshot(
         values=_values(program, graph, live=live),
-        next=following,
+        next=tuple(graph.node_of(path) for path in paths if path in left),
         config=config_of(thread, scope, graph.base, metadata["parents"]),
         metadata=metadata,
         created_at=datetime.fromtimestamp(graph.at / 1e9, UTC).isoformat(),

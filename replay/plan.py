@@ -106,12 +106,16 @@ def plan(graph: GraphState) -> Move:
 
 def unfinished(graph: GraphState) -> tuple[str, ...]:
     """Return the names of the nodes that are due or not finished: what users see as ``next``."""
-    names: list[str] = []
-    for path in graph.paths():
+    return tuple(graph.node_of(path) for path in unfinished_paths(graph))
+
+
+def unfinished_paths(graph: GraphState) -> list[Path]:
+    """Return the paths of the tasks that are due or not finished."""
+    paths = graph.paths()
+    left: list[Path] = []
+    for path in paths:
         outcome = graph.standing(path)
         if outcome is None or outcome.status in {DUE, UNROUTED, FAILED, WAITING}:
-            names.append(graph.node_of(path))
-    if not names and graph.opened:
-        # All have ended, yet the step is open: its outcomes conflict, or the process died before it was closed.
-        names = [graph.node_of(path) for path in graph.paths()]
-    return tuple(names)
+            left.append(path)
+    # If all have ended, yet the step is open, its outcomes conflict, or the process died before it was closed.
+    return left if left or not graph.opened else paths

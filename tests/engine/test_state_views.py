@@ -9,11 +9,13 @@ import pytest
 from helpers import THREAD, Trail, Way, asks, drawn, killed, leaves, on, past
 
 from walgraph import (
+    START,
     Command,
     Log,
     MissingThreadId,
     NoLog,
     PregelTask,
+    Send,
     StateSnapshot,
     UnknownType,
 )
@@ -237,3 +239,15 @@ def test_history_of_an_open_step_ends_with_it(way, log) -> None:
     )
     way.invoke(graph, {})
     assert past(graph)[-1] == ("loop", 1, ("b",))
+
+
+def test_next_lists_nodes_as_they_were_added(way, log) -> None:
+    """P-3: sends first, then nodes in the order of the drawing, though they run in the order of their names."""
+    builder = drawn(way, leaves("z"), leaves("m"), leaves("a"), edges=">z,m,a")
+    builder.add_conditional_edges(START, lambda _: [Send("m", {}), Send("a", {})])
+    graph = builder.compile(log, interrupt_before="*")
+    way.invoke(graph, {"trail": []})
+    names = ("m", "a", "z", "m", "a")
+    state, (newest, *_) = graph.get_state(THREAD), graph.get_state_history(THREAD)
+    assert (state.next, newest.next) == (names, names)
+    assert [task.name for task in state.tasks] == [task.name for task in newest.tasks] == list(names)

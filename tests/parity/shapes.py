@@ -225,7 +225,8 @@ def _steady(graph: Graph) -> Graph:
 def a_graph(pick: Pick, depth: int = 0, prefix: str = "") -> Graph:
     """Make up a graph; those at a depth are smaller."""
     count = 1 + pick((6, 3, 2)[depth])
-    names = [f"{prefix}{letter}" for letter in "abcdef"[:count]]
+    # Where nodes are listed by name and where in the order of the drawing must show.
+    names = [f"{prefix}{letter}" for letter in ("abcdef", "abcdef", "fbeadc")[pick(3)][:count]]
     nodes = tuple(_a_node(pick, names, index, depth) for index in range(count))
     edges = [Edge("edge", (START,), (Goto(names[0]),))]
     for index in range(1, count):
