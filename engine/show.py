@@ -263,8 +263,12 @@ def questions(
         output: Gives what the caller would be given now.
     """
     if run.sinks:
-        for _, items in groupby(asked, lambda item: task_around(state, item, run.scope)):
-            yield from stopped(run, shown(item.question for item in items), output)
+        outcomes = state.scopes[run.scope].outcomes
+        for path, items in groupby(asked, lambda item: task_around(state, item, run.scope)):
+            outcome = outcomes.get(path)
+            # What a subgraph asks beside a failure of its own is not asked before that is mended.
+            if outcome is None or outcome.status != FAILED:
+                yield from stopped(run, shown(item.question for item in items), output)
 
 
 def left(run: Run, graph: GraphState, output: Any, *, is_asking: bool) -> Iterator[Event]:

@@ -29,6 +29,7 @@ def route(
     if len(targets) == 1 and not due and isinstance(targets[0], str):
         return (targets[0],), sends, joins, deferred
     names, sent = set(due), list(sends)
+    full: set[JoinKey] = set()
     for target in targets:
         if isinstance(target, str):
             names.add(target)
@@ -44,10 +45,13 @@ def route(
                 joins = {**joins, key: seen}
                 if len(seen) == len(key[0]) and not late:
                     names.add(end)
-                    joins = {held: value for held, value in joins.items() if held != key}
+                    full.add(key)
             case _:
                 message = f"a target of unknown form is recorded: {target!r}"
                 raise AssertionError(message)
+    if full:
+        # Only now: a member that arrives again in this very step is no part of the next filling.
+        joins = {held: seen for held, seen in joins.items() if held not in full}
     return tuple(sorted(names)), tuple(sent), joins, deferred
 
 

@@ -32,6 +32,17 @@ def test_a_join_in_a_loop_fills_anew(way, log) -> None:
     assert way.invoke(builder.compile(log), {}) == {"trail": ["a", "b", "c"] * 2}
 
 
+def test_a_member_that_arrives_twice_in_a_step_fills_a_join_once(way, log, durability) -> None:
+    """A-5: a node that runs by an edge and by a Send in one step must not begin the join's next filling."""
+    builder = drawn(way, *map(leaves, ["a", "b", "c"]), edges=">a a>b a+b>c")
+    builder.add_conditional_edges("a", lambda _: [Send("b", {})], ["b"])
+    graph = builder.compile(log)
+    assert way.invoke(graph, {}, durability=durability) == {"trail": ["a", "b", "b", "c"]}
+    again = way.invoke(graph, {}, durability=durability, interrupt_after=["a"])
+    assert again == {"trail": ["a", "b", "b", "c", "a"]}
+    assert graph.get_state(THREAD).next == ("b", "b")
+
+
 def test_a_half_seen_join_survives_the_failure_of_its_other_branch(way, log, durability) -> None:
     """A-9: the branch that arrived stays arrived."""
     fails = [True]

@@ -55,11 +55,11 @@ def test_exit_keeps_one_checkpoint(way, log) -> None:
     assert graph.get_state(THREAD).parent_config is None
 
 
-def test_a_step_of_several_nodes_lists_them_by_name(way, log) -> None:
-    """P-3: what is due is in order of names, and sends come in order of index."""
+def test_a_step_of_several_nodes_lists_them_as_they_were_added(way, log) -> None:
+    """P-3: where a thread is looked at, what is due is in the order of the drawing."""
     graph = drawn(way, leaves("b"), leaves("a"), leaves("c"), edges=">c,a,b").compile(log)
     way.invoke(graph, {})
-    assert past(graph)[1] == ("loop", 0, ("a", "b", "c"))
+    assert past(graph)[1] == ("loop", 0, ("b", "a", "c"))
 
 
 def test_writes_are_applied_in_order_of_names_whoever_ends_first(way) -> None:

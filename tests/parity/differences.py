@@ -12,7 +12,6 @@ Invariants:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -58,14 +57,20 @@ def conflicts_do_not_poison(theirs: Seen, ours: Seen) -> bool:
 def answered_questions_are_not_open(theirs: Seen, ours: Seen) -> bool:
     """I-10: in LangGraph what was answered stays open if its task fails or stops afterwards; with us it does not.
 
-    What the call returned and showed must have been the same.
+    Nor does a task of LangGraph show what its subgraph asks now, if something else in the subgraph fails. What the call
+    returned and showed must have been the same.
     """
     if not isinstance(theirs.state, Snapshot) or not isinstance(ours.state, Snapshot):
         return False
     if differs((theirs.outcome, theirs.chunks, theirs.ran), (ours.outcome, ours.chunks, ours.ran)):
         return False
     pairs = zip(theirs.state.tasks, ours.state.tasks, strict=False)
-    return any(their.interrupts and not our.interrupts and our.result is None for their, our in pairs)
+    return any(
+        their.interrupts
+        and our.result is None
+        and (not our.interrupts or (their.error and their.interrupts != our.interrupts))
+        for their, our in pairs
+    )
 
 
 def persistent_subgraphs_run_once_at_a_time(theirs: Seen, ours: Seen) -> bool:
@@ -79,14 +84,6 @@ def looking_runs_no_user_code(theirs: Seen, ours: Seen) -> bool:
     """GS-6: LangGraph's ``get_state`` raises if a task's input does not fit its schema; ours shows the thread."""
     raised = not isinstance(theirs.state, Snapshot) and theirs.state[1] == "ValidationError"
     return raised and isinstance(ours.state, Snapshot) and theirs.outcome == ours.outcome
-
-
-def joins_see_no_open_step(theirs: Seen, ours: Seen) -> bool:
-    """LangGraph stores, in the background, a set that a join still adds to: what it stores may have seen too much."""
-    if not isinstance(theirs.state, Snapshot) or not isinstance(ours.state, Snapshot):
-        return False
-    more = Counter(task.name for task in theirs.state.tasks) - Counter(task.name for task in ours.state.tasks)
-    return bool(more) and not any(ran.startswith(f"{name}(") for name in more for ran in theirs.ran)
 
 
 def siblings_of_failures_are_recorded(theirs: Seen, ours: Seen) -> bool:
@@ -169,26 +166,6 @@ def open_steps_keep_fleeting_values(theirs: Seen, ours: Seen) -> tuple[Seen, See
     return _in_snapshots(evened, theirs, ours)
 
 
-def joins_were_as_they_were(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
-    """The same in the history: a checkpoint that LangGraph stored lists the end of a join that was not due yet."""
-
-    def evened(their: Any, our: Any) -> Any:
-        if not isinstance(their, Snapshot) or not isinstance(our, Snapshot):
-            return their
-        more = Counter(their.next) - Counter(our.next)
-        if not more or any(task.name in more and task != Task(task.name) for task in their.tasks):
-            return their
-        return their._replace(
-            next=tuple(name for name in their.next if name not in more),
-            tasks=tuple(task for task in their.tasks if task.name not in more),
-        )
-
-    history = theirs.history
-    if isinstance(history, tuple) and len(history) == len(ours.history):
-        theirs = theirs._replace(history=tuple(map(evened, history, ours.history)))
-    return theirs, ours
-
-
 def messages_are_made_at_once(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     """A message gets its class and id before it is recorded, so streams and results show it as the state will."""
     return _with_messages(theirs), ours
@@ -262,7 +239,6 @@ PARTINGS: tuple[Callable[[Seen, Seen], bool], ...] = (
     conflicts_do_not_poison,
     persistent_subgraphs_run_once_at_a_time,
     looking_runs_no_user_code,
-    joins_see_no_open_step,
     siblings_of_failures_are_recorded,
     answered_questions_are_not_open,
     finished_runs_are_no_recursion_errors,
@@ -274,7 +250,6 @@ EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
     past,
     past_errors_are_not_shown,
     open_steps_keep_fleeting_values,
-    joins_were_as_they_were,
     messages_are_made_at_once,
 )
 

@@ -5,8 +5,13 @@ Nothing else differs between the two runs of a story: whoever builds and runs gr
 
 from __future__ import annotations
 
+import copy
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
+
+from langgraph.channels.named_barrier_value import NamedBarrierValue, NamedBarrierValueAfterFinish
+from langgraph.checkpoint.memory import InMemorySaver
 
 import walgraph
 
@@ -21,12 +26,19 @@ NAMES = {
 
 
 def _theirs() -> Any:
-    from importlib import import_module
-
-    from langgraph.checkpoint.memory import InMemorySaver
-
+    _mend_joins()
     found = {name: getattr(import_module(module), name) for module, names in NAMES.items() for name in names}
     return SimpleNamespace(name="langgraph", saver=InMemorySaver, **found)
+
+
+def _mend_joins() -> None:
+    """Let LangGraph's joins hand out copies to what stores them in the background.
+
+    They go on changing the very set that they handed out, so under ``async`` and ``exit`` what is stored of a join
+    depends on who is faster, and a story would not be told the same way twice.
+    """
+    for barrier in (NamedBarrierValue, NamedBarrierValueAfterFinish):
+        barrier.checkpoint = lambda self, given=barrier.checkpoint: copy.deepcopy(given(self))
 
 
 def _ours() -> Any:
