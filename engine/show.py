@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ..replay.draft import Draft
     from ..replay.questions import Asked
     from ..replay.state import GraphState, ThreadState
-    from ..wal.record import Path, Question, Write
+    from ..wal.record import Path, Write
     from .control import Interrupt, PregelTask
     from .run import Run
 

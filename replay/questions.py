@@ -28,8 +28,6 @@ from .plain import graph_from_plain
 from .scopes import around, is_current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..wal.record import Path, Question
     from .state import ThreadState, Unread
 
