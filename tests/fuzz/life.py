@@ -182,7 +182,7 @@ def _tell(plan: Plan, ledger: Ledger, log: Log, folder: Path) -> int:
                 if act.do == "edit":
                     edit(graph, act.given)
                 else:
-                    _call(plan, graph, act.given, turn)
+                    _call(plan, graph, act.given, {"turn": turn} if act.do == "start" else {})
             except (ThreadBusy, AnswerError, StaleWriter):
                 # The other process was faster; without it this would be an error of its own.
                 if not is_crowded:
@@ -197,8 +197,9 @@ def _tell(plan: Plan, ledger: Ledger, log: Log, folder: Path) -> int:
     return OVER
 
 
-def _call(plan: Plan, graph: Any, given: Any, turn: int) -> None:
-    config = {**CONFIG, "metadata": {"turn": turn}}
+def _call(plan: Plan, graph: Any, given: Any, metadata: dict[str, Any]) -> None:
+    # Only the run that begins a turn notes which it is: a resume by a process that is behind would say it wrongly.
+    config = {**CONFIG, "metadata": metadata}
     if plan.kind == "async graph":
         asyncio.run(graph.ainvoke(given, config, if_busy=plan.if_busy))
     elif plan.life % 3 == 0:
