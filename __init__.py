@@ -67,11 +67,9 @@ from .engine.errors import (
     StepTimeout,
     UnknownInterruptError,
 )
-from .engine.functional import entrypoint, task
 from .engine.graph import CompiledGraph, CompiledStateGraph
 from .engine.interrupt import interrupt
 from .engine.managed import IsLastStep, RemainingSteps
-from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
 from .engine.policy import CachePolicy, TimeoutPolicy
 from .engine.response import is_invalid_resume
 from .engine.retry import RetryPolicy
@@ -125,6 +123,8 @@ if typing.TYPE_CHECKING:
     from .engine.drawable import NodeStyles
     from .engine.drawing import CurveStyle
     from .engine.error_code import ErrorCode, create_error_message
+    from .engine.functional import entrypoint, task
+    from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
     from .engine.parts import (
         CheckpointPayload,
         CheckpointStreamPart,
@@ -180,9 +180,11 @@ _ON_DEMAND = {
     "LogCache": ".engine.cache_log",
     "LogStore": ".engine.stores",
     "MatchCondition": ".engine.store",
+    "MessagesState": ".engine.messages",
     "MessagesStreamPart": ".engine.parts",
     "NodeStyles": ".engine.drawable",
     "PutOp": ".engine.store",
+    "REMOVE_ALL_MESSAGES": ".engine.messages",
     "SearchItem": ".engine.store",
     "SearchOp": ".engine.store",
     "StreamPart": ".engine.parts",
@@ -192,11 +194,14 @@ _ON_DEMAND = {
     "TasksStreamPart": ".engine.parts",
     "UpdatesStreamPart": ".engine.parts",
     "ValuesStreamPart": ".engine.parts",
+    "add_messages": ".engine.messages",
     "create_error_message": ".engine.error_code",
     "drain_on_signals": ".engine.signals",
+    "entrypoint": ".engine.functional",
     "push_message": ".engine.push",
+    "task": ".engine.functional",
 }
-"""Public names that most programs never use, and the modules that are loaded when one does."""
+"""Public names that many programs never use, and the modules that are loaded when one does."""
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -9,6 +9,8 @@
 
 Each pair of a method and its ``a…`` twin differs in what waits; everything else is written once.
 
+What many programs never call (looking at threads, editing them, event loops) is loaded by the first call of it.
+
 It must not decide what a run does (``loop``, ``opening``) nor how (drivers).
 """
 
@@ -19,13 +21,11 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from .batch import Batched
 from .config import merged
+from .control import StateUpdate
 from .describe import Described
-from .drive_async import adrive
 from .drive_sync import drive
-from .edit import update
 from .errors import InvalidGraph
 from .policy import seconds_of
-from .reading import Reading
 from .session import Session
 from .settings import Compiled
 from .stream import wanted
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from ..wal.log import IfBusy, Log
     from .cache import BaseCache, Namespace
     from .context import RunControl
-    from .control import Command, Durability, StateSnapshot, StateUpdate, Version
+    from .control import Command, Durability, StateSnapshot, Version
     from .loop import End
     from .policy import Timeout
     from .program import Program
+    from .reading import Reading
     from .settings import Settings
     from .stream import Wanted
 
@@ -268,6 +269,8 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         with session.begun(input) as loop:
             if loop is None:
                 return session.output()
+            from .drive_async import adrive
+
             ends: list[End] = []
             async for _ in adrive(session.run, loop, None, ends):
                 pass
@@ -313,6 +316,8 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
                 for chunk in session.standing(sink):
                     yield chunk
                 return
+            from .drive_async import adrive
+
             ends: list[End] = []
             async with aclosing(adrive(session.run, loop, sink, ends)) as chunks:
                 async for chunk in chunks:
@@ -330,7 +335,7 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
             NoLog: The graph has no log.
             MissingThreadId: The config has no thread id.
         """
-        return Reading(self.parts, self.parts.under(config)).state(subgraphs=subgraphs)
+        return self._reading(config).state(subgraphs=subgraphs)
 
     def get_state_history(
         self,
@@ -351,7 +356,7 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         Raises:
             NoLog: The graph has no log.
         """
-        return Reading(self.parts, self.parts.under(config)).history(filter, before, limit)
+        return self._reading(config).history(filter, before, limit)
 
     def update_state(
         self, config: dict[str, Any], values: Any, as_node: str | None = None, task_id: str | None = None
@@ -372,7 +377,7 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
             InvalidUpdateError: It is not clear which node is meant, or the values do not fit.
             ThreadBusy: A run owns the thread.
         """
-        return update(self.parts, self.parts.under(config), [[(values, as_node, task_id)]])
+        return self.bulk_update_state(config, [[StateUpdate(values, as_node, task_id)]])
 
     def bulk_update_state(
         self, config: dict[str, Any], supersteps: Sequence[Sequence[StateUpdate]]
@@ -391,7 +396,14 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
             InvalidUpdateError: It is not clear which node is meant, or the values do not fit.
             ThreadBusy: A run owns the thread.
         """
-        return update(self.parts, config, supersteps)
+        from .edit import update
+
+        return update(self.parts, self.parts.under(config), supersteps)
+
+    def _reading(self, config: dict[str, Any]) -> Reading:
+        from .reading import Reading
+
+        return Reading(self.parts, self.parts.under(config))
 
     async def aget_state(self, config: dict[str, Any], *, subgraphs: bool = False) -> StateSnapshot:
         """Return the thread's state; see ``get_state``."""

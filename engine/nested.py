@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR
-from .discover import graphs_in, referred
 
 if TYPE_CHECKING:
     from ..replay.blueprint import Blueprint
@@ -54,7 +53,11 @@ def _subgraph(program: Program, name: str, around: Any) -> Compiled | None:
     if name in program.called:
         return program.called[name]  # type: ignore[no-any-return]  # put there by a session
     function = _function(node, name, around)
-    graphs = () if function is None else graphs_in(function)
+    if function is None:
+        return None
+    from .discover import graphs_in
+
+    graphs = graphs_in(function)
     return graphs[0].parts if graphs else None
 
 
@@ -62,6 +65,8 @@ def _function(node: Node | None, name: str, around: Any) -> Any:
     """Return the function of a node, or of the @task of that name that the function ``around`` refers to."""
     if node is not None:
         return None if node.callee is None else node.callee.function
+    from .discover import referred
+
     tasks = (part for part in referred(around) if _is_task(part) and part.name == name)
     return next((part.callee.function for part in tasks), None)
 

@@ -39,7 +39,6 @@ from .loop import End, Loop
 from .nested import blueprints_of, lasting
 from .opening import check_graph, nested_opening, not_found, opening
 from .reader import Reader
-from .reading import addressed
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
 from .settings import Compiled, checked_breakpoints, checked_durability
@@ -269,7 +268,12 @@ class Session:
 
     def _fork(self, log: Log, thread: str, state: ThreadState) -> Origin | None:
         """Return the checkpoint that the config addresses, unless it is the head (TT-3)."""
-        scope, text = addressed(self.config["configurable"])
+        configurable = self.config["configurable"]
+        if not configurable.keys() & {"checkpoint_id", "checkpoint_map"}:
+            return None
+        from .reading import addressed
+
+        scope, text = addressed(configurable)
         if text is None:
             return None
         program = self.graph.program

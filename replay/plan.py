@@ -21,14 +21,10 @@ Invariants:
 It must not change state, and must not know how tasks are run.
 """
 
-from __future__ import annotations
+from typing import NamedTuple, TypeAlias
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-
+from ..wal.record import Path, Question
 from .state import DUE, FAILED, FINISHED, UNROUTED, WAITING, GraphState
-
-if TYPE_CHECKING:
-    from ..wal.record import Path, Question
 
 
 class Begin(NamedTuple):

@@ -17,8 +17,6 @@ Invariants:
 This module must not decide anything: fold gives the meaning, plan says what is due.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, TypeAlias
 
 from ..wal.record import HANDLER, Failure, Path, Question, Reference, Target, Write
@@ -188,7 +186,7 @@ def with_field(graph: GraphState, position: int, value: Any) -> GraphState:
 class Unread(NamedTuple):
     """Records of a subgraph that cannot be folded before its graph is known: newest first, linked."""
 
-    older: Unread | None
+    older: "Unread | None"
     seq: int
     record: Any
 
@@ -208,7 +206,7 @@ class ThreadState(NamedTuple):
     thread: str = ""
     """The id that the names of tasks are made of; in a copy that nobody wrote to yet it is the other thread's."""
 
-    def with_graph(self, scope: str, seq: int, graph: GraphState) -> ThreadState:
+    def with_graph(self, scope: str, seq: int, graph: GraphState) -> "ThreadState":
         """Return the state after a record that changed one graph; as ``_replace``, for the path every step takes."""
         _, scopes, unread, run, epoch, durability, reference, at, thread = self
         scopes = {scope: graph} if len(scopes) == 1 and scope in scopes else {**scopes, scope: graph}

@@ -35,8 +35,6 @@ Invariants:
 This module must not know where frames are stored, nor what records mean.
 """
 
-from __future__ import annotations
-
 import struct
 from typing import NamedTuple
 

@@ -36,8 +36,6 @@ Invariants:
 This module must not know what records mean, nor how they are stored.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]

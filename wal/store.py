@@ -16,8 +16,6 @@ Invariants:
 This module must not know which storage is used, nor what records mean.
 """
 
-from __future__ import annotations
-
 import enum
 import struct
 from abc import ABC, abstractmethod
@@ -169,12 +167,12 @@ class Store(ABC):
 
     @property
     @abstractmethod
-    def items(self) -> Items:
+    def items(self) -> "Items":
         """What stores keep beside the records."""
 
     @property
     @abstractmethod
-    def cached(self) -> Items:
+    def cached(self) -> "Items":
         """What caches keep beside the records."""
 
     @abstractmethod
