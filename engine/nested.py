@@ -26,39 +26,50 @@ if TYPE_CHECKING:
 
 def find_program(program: Program, scope: str) -> Program | None:
     """Return the program that runs in a namespace below a graph's, or None if it cannot be known here."""
+    return _found(program, None, _names(scope))
+
+
+def sure_program(program: Program, scope: str) -> Program | None:
+    """Return the program that runs in a namespace; None also if a function around it may call one of several graphs."""
+    return _found(program, None, _names(scope), sure=True)
+
+
+def _names(scope: str) -> list[str]:
     parts = [part for part in scope.split(LEVEL_SEPARATOR) if not part.isdigit()] if scope else []
-    return _found(program, None, [part.partition(TASK_SEPARATOR)[0] for part in parts])
+    return [part.partition(TASK_SEPARATOR)[0] for part in parts]
 
 
-def _found(program: Program, around: Any, names: list[str]) -> Program | None:
+def _found(program: Program, around: Any, names: list[str], *, sure: bool = False) -> Program | None:
     """Return the program behind the names, from a graph down, or from a function that one of its tasks runs."""
     if not names:
         return program if around is None else None
     name, *rest = names
     node = program.nodes.get(name) if around is None else None
-    if (inner := _subgraph(program, name, around)) is not None and (
-        found := _found(inner.program, None, rest)
+    if (inner := _subgraph(program, name, around, sure=sure)) is not None and (
+        found := _found(inner.program, None, rest, sure=sure)
     ) is not None:
         return found
     # A part may stand for a function that calls a @task, which runs the graph.
     function = _function(node, name, around)
-    return None if function is None else _found(program, function, rest)
+    return None if function is None else _found(program, function, rest, sure=sure)
 
 
-def _subgraph(program: Program, name: str, around: Any) -> Compiled | None:
-    """Return the graph that a node, or a @task that the function ``around`` calls, runs."""
+def _subgraph(program: Program, name: str, around: Any, *, sure: bool = False) -> Compiled | None:
+    """Return the graph that a node, or a @task that the function ``around`` calls, runs; if ``sure``, the only one."""
     node = program.nodes.get(name) if around is None else None
     if node is not None and (parts := getattr(node.subgraph, "parts", None)) is not None:
         return parts  # type: ignore[no-any-return]  # looked up
+    found: list[Compiled] = []
     if name in program.called:
-        return program.called[name]  # type: ignore[no-any-return]  # put there by a session
-    function = _function(node, name, around)
-    if function is None:
-        return None
-    from .discover import graphs_in
+        # Put there by a session.
+        found.append(program.called[name])
+    if (sure or not found) and (function := _function(node, name, around)) is not None:
+        from .discover import graphs_in
 
-    graphs = graphs_in(function)
-    return graphs[0].parts if graphs else None
+        found += (graph.parts for graph in graphs_in(function))
+    if sure and any(graph.program is not found[0].program for graph in found):
+        return None
+    return found[0] if found else None
 
 
 def _function(node: Node | None, name: str, around: Any) -> Any:

@@ -22,11 +22,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..replay.blueprint import differences
 from ..replay.branch import adopted, branch, is_copied, stripped
-from ..replay.errors import CheckpointNotFound, GraphChanged
+from ..replay.errors import CheckpointNotFound
 from ..replay.fold import attach_all, fold
-from ..replay.identity import START, checkpoint_id, question_id, task_id
+from ..replay.identity import checkpoint_id, question_id, task_id
 from ..replay.plan import Finish, plan
 from ..replay.questions import Asked, answering, open_questions
 from ..replay.recover import recover
@@ -270,49 +269,6 @@ def _is_finished(graph: GraphState) -> bool:
 
 def _epoch(run: Run) -> int:
     return run.recorder.writer.epoch if run.recorder.writer is not None else 0
-
-
-def check_graph(run: Run, recorded: Mapping[str, Any] | None) -> None:
-    """See that everything that is due still exists in the graph.
-
-    Args:
-        run: The run that is about to resume.
-        recorded: The description of the graph that wrote the thread last, if the log has one.
-
-    Raises:
-        GraphChanged: A node that is due, or a channel that an unfinished step wrote, is gone.
-    """
-    graph = run.recorder.state.root()
-    if graph is None:
-        return
-    program = run.program
-    nodes = (
-        {graph.node_of(graph.acting(path)) for path in graph.paths()}
-        | graph.deferred
-        | {key[1] for key in graph.joins}
-    )
-    lost_nodes = sorted(name for name in nodes if name not in program.nodes and name != START)
-    written = {key for path, outcome in graph.outcomes.items() if len(path) == 1 for key, _ in outcome.writes}
-    lost_channels = sorted(
-        key for key in written if not key.startswith("__") and key not in program.blueprint.channels
-    )
-    if not lost_nodes and not lost_channels:
-        return
-    changed = differences(recorded, program.description) if recorded is not None else []
-    what = [f"node {name!r} is due" for name in lost_nodes] + [
-        f"channel {key!r} was written" for key in lost_channels
-    ]
-    message = (
-        f"thread {run.thread!r} at seq {run.recorder.state.seq}: {', '.join(what)}, but graph {program.name!r} no "
-        f"longer has it. Changes since: {'; '.join(changed) or 'unknown'}"
-    )
-    raise GraphChanged(
-        message,
-        hint="Bring back what is due under its old name, let it finish with the old code, or start the thread anew "
-        "with an input; update_state(config, values, as_node=...) also settles the open step.",
-        nodes=lost_nodes,
-        channels=lost_channels,
-    )
 
 
 def not_found(thread: str, text: str) -> CheckpointNotFound:

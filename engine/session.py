@@ -29,7 +29,7 @@ from ..replay.state import ThreadState
 from ..wal.codec import GLOBAL
 from ..wal.errors import ThreadBusy, WalgraphError
 from ..wal.log import Log, as_thread_id
-from ..wal.record import Question
+from ..wal.record import Question, RunResumed
 from . import show
 from .config import merged
 from .context import RunControl, current, watching
@@ -37,7 +37,7 @@ from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId
 from .loop import End, Loop
 from .nested import blueprints_of, lasting
-from .opening import check_graph, nested_opening, not_found, opening
+from .opening import nested_opening, not_found, opening
 from .reader import Reader
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
@@ -259,9 +259,12 @@ class Session:
         recorder.attach("", program.blueprint)
         run = self._make_run(recorder, thread, "")
         fork = self._fork(log, thread, state)
-        if given is None or isinstance(given, Command):
-            check_graph(run, None if state.graph is None else log.shared(state.graph, lenient=True))
         records = opening(run, given, program.reference(log), fork)
+        if records and (given is None or isinstance(given, Command)):
+            from .graph_check import check_thread
+
+            recorded = None if state.graph is None else log.shared(state.graph, lenient=True)
+            check_thread(run, records, recorded)
         # From here on there is a run to settle.
         self._run = run
         return self._loop(run, records) if records else None
@@ -299,6 +302,10 @@ class Session:
         run = self._run = self._make_run(recorder, parent.run.thread, scope)
         records = nested_opening(run, given, call, parent.path)
         if records is not None:
+            if isinstance(records[0], RunResumed):
+                from .graph_check import check_graph
+
+                check_graph(run, run.program, run.graph, scope=scope)
             return self._loop(run, records)
         graph = run.graph
         if graph.ended == "parent" and (steering := command_given(graph, run.above)) is not None:
