@@ -340,7 +340,11 @@ class Loop:
                 self._reject(error)
                 is_whole = False
                 yield Append(draft.records, draft.base, draft.state())
-            draft.begin(self.run.recorder.state)
+            held = self.run.recorder.state
+            if held is draft.state():
+                draft.rest()
+            else:
+                draft.begin(held)
         if self.events:
             events, self.events = self.events, []
             yield Publish(events)

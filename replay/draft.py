@@ -67,6 +67,11 @@ class Draft:
         self.records: list[Record] = []
         self._closed = False
 
+    def rest(self) -> None:
+        """Begin again at what was drafted, which the log holds now."""
+        self.base = self._whole
+        self.records = []
+
     def add(self, record: Record) -> None:
         """Fold a record.
 
