@@ -154,8 +154,9 @@ def _task(
 def _where(
     program: Program, thread: str, scope: str, name: str, within: Sequence[str]
 ) -> dict[str, Any] | None:
-    """Return the config of a task's subgraph, whether or not it has begun; None if the task runs none (GS-3)."""
-    if subgraph_of(program, name) is None:
+    """Return the config of a task's subgraph, whether or not it has begun; None if it runs none that is kept (GS-3)."""
+    inner = subgraph_of(program, name)
+    if inner is None or inner.settings.log is False:
         if not within:
             return None
         scope = min(within, key=lambda held: (held.count(LEVEL_SEPARATOR), len(held)))

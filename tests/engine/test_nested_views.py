@@ -92,6 +92,19 @@ def test_a_subgraph_that_has_not_begun_is_empty(way, log, ran) -> None:
     assert list(graph.get_state_history(task.state)) == []
 
 
+def test_a_subgraph_of_which_nothing_is_kept_has_no_state(way, log, ran, kind) -> None:
+    """With ``checkpointer=False`` there is no namespace to look into, before it began and while it asks (GS-3)."""
+    inner = chain(ran.node(way, "inner", lambda _: interrupt("sure?"))).compile(False)
+    graph = parent_of(way, ran, log, nested_in(way, kind, inner))
+    way.invoke(graph, {"trail": []}, interrupt_before=["sub"])
+    assert [task.state for task in graph.get_state(THREAD).tasks] == [None]
+    way.invoke(graph, None)
+    for subgraphs in (False, True):
+        [found] = graph.get_state(THREAD, subgraphs=subgraphs).tasks
+        assert found.state is None
+        assert [asked.value for asked in found.interrupts] == ["sure?"]
+
+
 def test_every_level_names_those_above(way, log, ran) -> None:
     """SG-5, K-6: three levels."""
     graph = three_levels(way, ran, log, way.node(asks("bottom", "q")))
