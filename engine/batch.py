@@ -1,9 +1,10 @@
-"""Several runs of one graph, at once.
+"""Several runs of one graph, at once; and one run of an input that comes in parts.
 
     batch abatch                           outputs in the order of the inputs
     batch_as_completed abatch_as_completed pairs of number and output, as the runs end
+    transform atransform                   what ``stream`` yields for the sum of the inputs
 
-Each input is a run of its own, made by ``invoke`` or ``ainvoke``; nothing of it is shared but the log.
+Each input of a batch is a run of its own, made by ``invoke`` or ``ainvoke``; nothing of it is shared but the log.
 
 Invariants:
 1. Within a node the runs are subgraphs of its task. Their places are given out here, in the order of the inputs, so
@@ -147,6 +148,8 @@ class Batched:
         # What a compiled graph has; this part is used with it only.
         invoke: Callable[..., Any]
         ainvoke: Callable[..., Any]
+        stream: Callable[..., Iterator[Any]]
+        astream: Callable[..., AsyncIterator[Any]]
 
     def batch(
         self, inputs: Sequence[Any], config: Config = None, *, return_exceptions: bool = False, **options: Any
@@ -201,10 +204,48 @@ class Batched:
             async for number, task in ended:
                 yield number, _output(runs, task.exception, task.result)
 
+    def transform(
+        self, input: Iterator[Any], config: dict[str, Any] | None = None, **options: Any
+    ) -> Iterator[Any]:
+        """Run the graph once, for all parts of an input together, and yield what happens; see ``stream``.
+
+        Args:
+            input: The parts. They are added up with ``+``; of parts that cannot be added the last one counts.
+            config: As for ``stream``.
+            options: As for ``stream``.
+        """
+        whole: tuple[Any, ...] = ()
+        for part in input:
+            whole = _added(whole, part)
+        if whole:
+            yield from self.stream(*whole, config, **options)
+
+    async def atransform(
+        self, input: AsyncIterator[Any], config: dict[str, Any] | None = None, **options: Any
+    ) -> AsyncIterator[Any]:
+        """Run the graph once, for all parts of an input together, on the event loop; see ``transform``."""
+        whole: tuple[Any, ...] = ()
+        async for part in input:
+            whole = _added(whole, part)
+        if whole:
+            chunks: Any = self.astream(*whole, config, **options)
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+
 
 def _putting(put: Callable[[T], None], ended: T) -> Callable[[Any], None]:
     """Return a callback that says which run has ended."""
     return lambda _: put(ended)
+
+
+def _added(whole: tuple[Any, ...], part: Any) -> tuple[Any]:
+    """Return what came so far, in a tuple since it may be None, with one more part."""
+    try:
+        return (whole[0] + part,) if whole else (part,)
+    except TypeError:
+        # Dicts, for one, cannot be added.
+        return (part,)
 
 
 def _output(runs: Batch, exception: Callable[[], BaseException | None], result: Callable[[], Any]) -> Any:

@@ -42,10 +42,11 @@ NAMES = words("""
 """What LangGraph's users import."""
 
 METHODS = words("""
-    invoke ainvoke stream astream batch abatch batch_as_completed abatch_as_completed get_state
-    get_state_history update_state bulk_update_state get_graph get_subgraphs clear_cache aclear_cache copy
-    with_config config_schema get_context_jsonschema get_input_schema get_input_jsonschema get_output_schema
-    get_output_jsonschema stream_channels_list stream_channels_asis InputType OutputType step_timeout
+    invoke ainvoke stream astream batch abatch batch_as_completed abatch_as_completed transform atransform
+    get_state get_state_history update_state bulk_update_state get_graph get_subgraphs clear_cache
+    aclear_cache copy with_config config_schema get_context_jsonschema get_input_schema get_input_jsonschema
+    get_output_schema get_output_jsonschema stream_channels_list stream_channels_asis InputType OutputType
+    step_timeout
 """)
 """What they call on a compiled graph."""
 

@@ -1,10 +1,11 @@
-"""Several runs of one graph at once: ``batch``, ``abatch`` and their streaming twins (LangGraph §1.9)."""
+"""Several runs of one graph at once, ``batch`` and its kin, and one of an input in parts: ``transform`` (§1.9)."""
 
 from __future__ import annotations
 
 import asyncio
 import operator
 import threading
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -254,3 +255,63 @@ def test_questions_of_a_batch_within_a_node_reach_the_caller(way: Way, log: Log,
     while asked := result.get("__interrupt__"):
         result = way.invoke(graph, Command(resume={one.id: one.value.upper() for one in asked}), config)
     assert result == trail(["a", "A?"], ["b", "B?"])
+
+
+def transform(way: Way, graph: Any, parts: list[Any], *args: Any, **options: Any) -> list[Any]:
+    """Run ``transform`` or its twin to its end."""
+
+    async def collect() -> list[Any]:
+        async def given() -> AsyncIterator[Any]:
+            for part in parts:
+                yield part
+
+        return [chunk async for chunk in graph.atransform(given(), *args, **options)]
+
+    if way.name == "sync":
+        return list(graph.transform(iter(parts), *args, **options))
+    return asyncio.run(collect())
+
+
+def test_the_parts_of_an_input_are_added_up_and_run_once(way: Way) -> None:
+    """What comes out is what ``stream`` yields for their sum (§1.9)."""
+    graph = StateGraph(list).add_node("n", lambda given: [*given, "n"]).add_edge(START, "n").compile()
+    assert transform(way, graph, [["a"], ["b"], ["c"]]) == [{"n": ["a", "b", "c", "n"]}]
+    options = {"stream_mode": "values", "subgraphs": True}
+    assert transform(way, graph, [["a"]], None, **options) == [((), ["a"]), ((), ["a", "n"])]
+
+
+def test_of_parts_that_cannot_be_added_the_last_one_counts(way: Way) -> None:
+    """Dicts cannot (§1.9)."""
+    graph = one_node(shout)
+    config = {"metadata": {"note": "noted"}}
+    assert transform(way, graph, [trail(1), trail(2)], config, stream_mode="values") == [
+        trail(2),
+        trail(2, "noted"),
+    ]
+
+
+def test_an_input_without_parts_runs_nothing(way: Way, log: Log) -> None:
+    """Nor does it leave a trace; a part that is None resumes (§1.9, R-1)."""
+    config = {"configurable": {"thread_id": "t"}}
+    graph = one_node(shout, log)
+    assert transform(way, graph, [], config) == []
+    assert log.head("t") is None
+    way.invoke(graph, trail(), config, interrupt_before=["n"])
+    assert transform(way, graph, [None], config) == [{"n": trail(None)}]
+
+
+def test_a_transform_that_is_left_gives_the_thread_back(log: Log) -> None:
+    """As a stream that is left does (CC-1)."""
+    config = {"configurable": {"thread_id": "t"}}
+    graph = one_node(shout, log)
+
+    async def leave() -> None:
+        async def given() -> AsyncIterator[Any]:
+            yield trail()
+
+        chunks = graph.atransform(given(), config, stream_mode="values")
+        await anext(chunks)
+        await chunks.aclose()
+
+    asyncio.run(leave())
+    assert graph.invoke(None, config) == trail(None)
