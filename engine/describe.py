@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from ..replay.channel import BaseChannel
+    from ..wal.log import Log
+    from .cache import BaseCache
     from .drawing import Graph
     from .settings import Compiled
 
@@ -75,6 +77,27 @@ class Described:
     def validate(self) -> Self:
         """Return the graph, which was checked when it was compiled."""
         return self
+
+    @property
+    def checkpointer(self) -> Log | bool | None:
+        """The log that the graph was compiled with."""
+        return self.parts.settings.log
+
+    @property
+    def store(self) -> Any:
+        """The store that the graph was compiled with."""
+        return self.parts.settings.store
+
+    @property
+    def cache(self) -> BaseCache[Any] | None:
+        """The cache that the graph was compiled with."""
+        cache: BaseCache[Any] | None = self.parts.settings.cache
+        return cache
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The config below that of every call; see ``with_config``."""
+        return self.parts.settings.config
 
     @property
     def channels(self) -> dict[str, BaseChannel]:

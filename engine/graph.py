@@ -17,7 +17,7 @@ It must not decide what a run does (``loop``, ``opening``) nor how (drivers).
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, overload
 
 from .batch import Batched
 from .config import merged
@@ -34,16 +34,18 @@ from .typed import ContextT, InputT, OutputT, Parametrised, StateT
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
 
-    from ..wal.log import IfBusy, Log
+    from ..wal.log import IfBusy
     from .cache import BaseCache, Namespace
     from .context import RunControl
     from .control import Command, Durability, StateSnapshot, Version
     from .loop import End
+    from .parts import GraphOutput
     from .policy import Timeout
     from .program import Program
     from .reading import Reading
     from .settings import Settings
     from .stream import Wanted
+    from .typed import CallOptions
 
 
 class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
@@ -68,22 +70,6 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         return f"<{type(self).__name__} {self.name!r}: {', '.join(self.nodes)}>"
 
     @property
-    def checkpointer(self) -> Log | bool | None:
-        """The log that the graph was compiled with."""
-        return self.settings.log
-
-    @property
-    def store(self) -> Any:
-        """The store that the graph was compiled with."""
-        return self.settings.store
-
-    @property
-    def cache(self) -> BaseCache[Any] | None:
-        """The cache that the graph was compiled with."""
-        cache: BaseCache[Any] | None = self.settings.cache
-        return cache
-
-    @property
     def step_timeout(self) -> float | None:
         """The seconds that a superstep may take before the run stops with a ``TimeoutError``; None for no limit."""
         return self.settings.step_timeout
@@ -92,11 +78,6 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
     def step_timeout(self, seconds: Timeout) -> None:
         self.settings = self.settings._replace(step_timeout=seconds_of("step_timeout", seconds))
         self.parts = Compiled(self.program, self.settings)
-
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """The config below that of every call; see ``with_config``."""
-        return self.settings.config
 
     def with_config(self, config: dict[str, Any] | None = None, **options: Any) -> Self:
         """Return the same graph with a config of its own, over which the config of each call is laid.
@@ -117,6 +98,28 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
             ValueError: There is no such attribute.
         """
         return type(self)(*self.parts.changed(update or {}), self.builder)
+
+    @overload
+    def invoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: dict[str, Any] | None = None,
+        *,
+        stream_mode: Literal["values"] = "values",
+        version: Literal["v2"],
+        **options: Unpack[CallOptions[ContextT]],
+    ) -> GraphOutput[OutputT]: ...
+
+    @overload
+    def invoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: dict[str, Any] | None = None,
+        *,
+        stream_mode: str | Sequence[str] = "values",
+        version: Version = "v1",
+        **options: Unpack[CallOptions[ContextT]],
+    ) -> dict[str, Any] | Any: ...
 
     def invoke(
         self,
@@ -239,6 +242,28 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
                 return
             end = yield from drive(session.run, loop, sink)
             session.finish(end)
+
+    @overload
+    async def ainvoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: dict[str, Any] | None = None,
+        *,
+        stream_mode: Literal["values"] = "values",
+        version: Literal["v2"],
+        **options: Unpack[CallOptions[ContextT]],
+    ) -> GraphOutput[OutputT]: ...
+
+    @overload
+    async def ainvoke(
+        self,
+        input: InputT | Command[Any] | None,
+        config: dict[str, Any] | None = None,
+        *,
+        stream_mode: str | Sequence[str] = "values",
+        version: Version = "v1",
+        **options: Unpack[CallOptions[ContextT]],
+    ) -> dict[str, Any] | Any: ...
 
     async def ainvoke(
         self,

@@ -13,15 +13,36 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import TypeVar
+
+    from ..wal.log import IfBusy
+    from .context import RunControl
+    from .control import Durability
 
     StateT = TypeVar("StateT", default=Any)
     ContextT = TypeVar("ContextT", default=Any)
     InputT = TypeVar("InputT", default=StateT)
     OutputT = TypeVar("OutputT", default=StateT)
+
+    class CallOptions(TypedDict, Generic[ContextT], total=False):
+        """What ``invoke`` and ``ainvoke`` can be told besides input, config and what says which type they return."""
+
+        context: ContextT | None
+        print_mode: str | Sequence[str]
+        output_keys: str | Sequence[str] | None
+        interrupt_before: Sequence[str] | str | None
+        interrupt_after: Sequence[str] | str | None
+        durability: Durability | None
+        control: RunControl | None
+        subgraphs: bool
+        debug: bool | None
+        if_busy: IfBusy
+
 else:
     from typing import TypeVar
 

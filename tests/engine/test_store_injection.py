@@ -6,6 +6,8 @@ Which store a subgraph sees was found by running LangGraph.
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -168,3 +170,44 @@ def test_the_event_loop_goes_on_while_a_store_in_a_log_waits_for_the_disk(tmp_pa
 
     with Log.open(tmp_path / "log") as log:
         assert asyncio.run(use(log))
+
+
+KNOWN_BY_THE_SCHEMA = """
+import sys
+from dataclasses import dataclass
+from typing import TypedDict
+from walgraph import START, CachePolicy, Log, LogCache, LogStore, StateGraph, get_store
+
+@dataclass
+class Order:
+    number: int
+
+class State(TypedDict, total=False):
+    order: Order
+
+def make(state):
+    print("made")
+    return {"order": Order(3)}
+
+def keep(state):
+    if sys.argv[2] == "first":
+        get_store().put(("orders",), "one", {"order": state["order"]})
+    print(get_store().get(("orders",), "one").value["order"])
+
+with Log.open(sys.argv[1]) as log:
+    builder = StateGraph(State).add_node(make, cache_policy=CachePolicy()).add_node(keep)
+    graph = builder.add_edge(START, "make").add_edge("make", "keep").compile(store=LogStore(log), cache=LogCache(log))
+    graph.invoke({})
+"""
+
+
+def test_another_process_knows_stored_classes_by_the_schemas_of_its_graphs(tmp_path: Path) -> None:
+    """Nothing needs to be registered: items are read, and cached results found, as the state itself would be."""
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", KNOWN_BY_THE_SCHEMA, tmp_path / "log.wal", which],
+            check=True, capture_output=True, text=True,
+        ).stdout.splitlines()
+        for which in ("first", "second")
+    ]  # fmt: skip
+    assert said == [["made", "Order(number=3)"], ["Order(number=3)"]]

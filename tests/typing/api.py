@@ -15,6 +15,7 @@ from walgraph import (
     Command,
     CompiledGraph,
     CompiledStateGraph,
+    GraphOutput,
     InMemoryCache,
     InMemoryStore,
     Interrupt,
@@ -110,6 +111,11 @@ def called(log: Log) -> None:
     resumed = graph.invoke(Command(resume="yes"), config, stream_mode=["values", "updates"])
     assert_type(resumed, dict[str, Any] | Any)
     assert_type(graph.stream(None, config, stream_mode="custom", subgraphs=True), Iterator[Any])
+    whole = graph.invoke(None, config, version="v2", context={"user": "ada"}, interrupt_after="*")
+    assert_type(whole, GraphOutput[State])
+    assert_type(whole.value["left"], int)
+    assert_type(whole.interrupts, tuple[Interrupt, ...])
+    assert_type(graph.invoke(None, config, stream_mode="updates", version="v2"), dict[str, Any] | Any)
     snapshot = graph.get_state(config)
     assert_type(snapshot, StateSnapshot)
     assert_type(snapshot.next, tuple[str, ...])
@@ -122,6 +128,8 @@ async def awaited(graph: CompiledGraph) -> None:
     """Call a graph in each of the asynchronous ways."""
     config = {"configurable": {"thread_id": 1}}
     assert_type(await graph.ainvoke({}, config, context={"user": "ada"}), dict[str, Any] | Any)
+    assert_type(await graph.ainvoke({}, config, version="v2"), GraphOutput[Any])
+    assert_type(await graph.ainvoke({}, config, stream_mode=["values"], version="v2"), dict[str, Any] | Any)
     assert_type(graph.astream({}, config), AsyncIterator[Any])
     assert_type(await graph.aget_state(config), StateSnapshot)
     assert_type(await graph.aupdate_state(config, None), dict[str, Any])
@@ -203,6 +211,7 @@ def around(graph: CompiledStateGraph[State, Context, Given]) -> None:
     assert_type(named, CompiledGraph[State, Context, Given, State])
     assert_type(graph.batch([{"left": 1}], [{"tags": ["a"]}], return_exceptions=True), list[Any])
     assert_type(graph.batch_as_completed([{"left": 1}]), Iterator[tuple[int, Any]])
+    assert_type(graph.transform(iter([{"left": 1}])), Iterator[Any])
     assert_type(graph.get_graph(xray=True).draw_ascii(), str)
     assert_type(graph.get_graph().to_json(), dict[str, list[dict[str, Any]]])
     assert_type(graph.get_subgraphs(recurse=True), Iterator[tuple[str, Any]])

@@ -72,17 +72,17 @@ builder.compile("log.wal")  # type: ignore[arg-type]
 builder.compile(durability="never")  # type: ignore[arg-type]
 
 graph = builder.compile(MemoryLog())
-graph.invoke({"right": "x"})  # type: ignore[arg-type]
-graph.invoke(3)  # type: ignore[arg-type]
-graph.invoke({"left": 1}, context="ada")  # type: ignore[arg-type]
+graph.invoke({"right": "x"})  # type: ignore[call-overload]
+graph.invoke(3)  # type: ignore[call-overload]
+graph.invoke({"left": 1}, context="ada")  # type: ignore[call-overload]
 graph.stream({"left": "one"})  # type: ignore[arg-type]
-graph.invoke({"left": 1}, durability="never")  # type: ignore[arg-type]
-graph.invoke({"left": 1}, if_busy="push")  # type: ignore[arg-type]
+graph.invoke({"left": 1}, durability="never")  # type: ignore[call-overload]
+graph.invoke({"left": 1}, if_busy="push")  # type: ignore[call-overload]
 graph.batch(3)  # type: ignore[arg-type]
 graph.get_graph().draw_mermaid(colour="red")  # type: ignore[call-arg]
 
 narrow = StateGraph(State, input_schema=Other).compile()
-narrow.invoke({"left": 1})  # type: ignore[arg-type]
+narrow.invoke({"left": 1})  # type: ignore[call-overload]
 wrong: CompiledGraph[Other] = graph  # type: ignore[assignment]
 wrong_too: CompiledStateGraph[State, Context, Other, State] = graph  # type: ignore[assignment]
 
@@ -109,6 +109,6 @@ def flow(number: int) -> str:
     return text + other
 
 
-flow.invoke("three")  # type: ignore[arg-type]
-flow.invoke(3, context={"user": "ada"})  # type: ignore[arg-type]
+flow.invoke("three")  # type: ignore[call-overload]
+flow.invoke(3, context={"user": "ada"})  # type: ignore[call-overload]
 entrypoint.final(value=1)  # type: ignore[call-arg]
