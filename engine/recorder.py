@@ -31,6 +31,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..replay.fold import attach, fold
+from ..replay.identity import lives_one_step
 from ..replay.plain import thread_to_plain
 from ..replay.plan import unfinished
 from ..wal.codec import Decoder, Encoder
@@ -297,6 +298,10 @@ class Recorder:
         if self._encoder is not None:
             packed = self._encoder.records(records)
             self._unsaved = True
+            for record in records:
+                # What is stored of a branch follows the checkpoint that it begins at.
+                if record.__class__ is Forked and not lives_one_step(record.scope):
+                    self._stored_base[record.scope] = record.origin
             if self.log is not None and self.is_strict:
                 blobs = {blob.digest: blob.data for blob in packed.blobs}
                 fetch = self.log.fetch

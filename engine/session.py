@@ -351,7 +351,8 @@ class Session:
         # A run's budget counts from the checkpoint that it begins at, which a branch finds further back.
         step = -2 if before is None else opened.step if is_same else opened.step - 1
         run.stop = step + 1 + self.config["recursion_limit"] + 1
-        if is_same:
+        if is_same or opened.source == "fork":
+            # A breakpoint here was stopped at before, also if a branch has just begun here.
             run.resumed_at = opened.base
         if run.modes:
             resumed = before if is_same or opened.source != "input" else None

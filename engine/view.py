@@ -137,7 +137,7 @@ def _task(
     if live and within:
         asked += [item.question for item in open_questions(found.thread) if item.scope in within]
     elif not live:
-        asked += [question for held, question in found.asked if held in within]
+        asked += [question for around, question in found.asked if around == path]
     # Two tasks around a question may both show it.
     once = {question.id: question for question in asked}
     return PregelTask(

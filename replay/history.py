@@ -19,10 +19,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..wal.errors import ThreadNotFound
-from ..wal.record import StateEdited, StateFolded, TaskAnswered, TaskInterrupted
+from ..wal.record import Forked, StateEdited, StateFolded, TaskAnswered, TaskInterrupted
 from .branch import stripped
 from .fold import attach_all, fold
 from .plain import thread_from_plain
+from .questions import Asked, open_questions, task_around
 from .recover import recover
 from .scopes import base_of, is_current
 from .state import FINISHED, Outcome, ThreadState
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..wal.codec import Registry
     from ..wal.head import ThreadHead
     from ..wal.log import Log
-    from ..wal.record import Question, Record
+    from ..wal.record import Path, Question, Record
     from .fold import Blueprints
     from .state import GraphState
 
@@ -42,13 +43,13 @@ class Checkpoint(NamedTuple):
     """One barrier of one graph: the thread's state when the next barrier of that graph was about to come.
 
     ``begun`` is the thread's state at the barrier itself, as far back as the records went that were read. ``asked`` are
-    the questions that subgraphs of the step asked, answered or not, with the scope of each.
+    the questions that subgraphs of the step asked, answered or not, each with the path of the node's task around it.
     """
 
     graph: GraphState
     thread: ThreadState
     begun: ThreadState
-    asked: tuple[tuple[str, Question], ...] = ()
+    asked: tuple[tuple[Path, Question], ...] = ()
 
 
 def checkpoints(
@@ -137,22 +138,41 @@ class Origin(NamedTuple):
     seq: int
 
     def begun(self) -> ThreadState | None:
-        """Return the thread as it was at the checkpoint; None if there is no such checkpoint."""
-        state = self._reached()
-        if state is None or state.seq == self.seq:
-            return state
+        """Return the thread as it was at the checkpoint; None if there is no such checkpoint.
+
+        What commands added to the checkpoint before its step was over is part of it, as history shows (N-4).
+        """
+        reached = self._reached()
+        if reached is None:
+            return None
+        last = state = reached
+        for seq, record in self.log.read(self.thread, reached.seq, decoder=self.log.decoder(self.registry)):
+            state = fold(self.blueprints, state, seq, record)
+            if base_of(state, self.scope) != self.seq:
+                break
+            last = state
+        graph, edited = reached.scopes.get(self.scope), last.scopes.get(self.scope)
+        if graph is None or edited is None:
+            return reached
+        # Between two barriers of a graph nothing but commands changes these.
+        graph = graph._replace(
+            values=edited.values,
+            due=edited.due,
+            sends=edited.sends,
+            joins=edited.joins,
+            deferred=edited.deferred,
+        )
+        if reached.seq == self.seq:
+            return reached.with_graph(self.scope, reached.seq, graph)
         # Under ``exit`` a state is recorded with what its open step had come to, which is to be done again.
-        graph = state.scopes.get(self.scope)
-        if graph is None:
-            return state
         over = {
             name
-            for name in (*state.scopes, *state.unread)
-            if name != self.scope and is_current(state, name, self.scope)
+            for name in (*reached.scopes, *reached.unread)
+            if name != self.scope and is_current(reached, name, self.scope)
         }
-        scopes = {name: held for name, held in state.scopes.items() if name not in over}
-        unread = {name: held for name, held in state.unread.items() if name not in over}
-        return state._replace(scopes={**scopes, self.scope: stripped(graph)}, unread=unread)
+        scopes = {name: held for name, held in reached.scopes.items() if name not in over}
+        unread = {name: held for name, held in reached.unread.items() if name not in over}
+        return reached._replace(scopes={**scopes, self.scope: stripped(graph)}, unread=unread)
 
     def asked(self, wanted: set[str] | None) -> ThreadState | None:
         """Return the thread as it was before the first answer that was given to a question of the checkpoint's step.
@@ -228,18 +248,27 @@ def _stretch(
         if last is None or graph.base != last.graph.base:
             if last is not None:
                 yield _edited(last, record) if graph.parent == last.graph.base else last
-            last = Checkpoint(graph, state, state)
+            last = Checkpoint(graph, state, state, _asked_below(state, record, scope))
             continue
-        asked = last.asked
-        if record.__class__ is TaskInterrupted and _is_below(state, record.scope, scope):
-            asked += tuple((record.scope, question) for question in record.questions)
+        asked = last.asked + _asked_below(state, record, scope)
         last = Checkpoint(graph, state, last.begun, asked)
     if last is not None:
         yield last
 
 
-def _is_below(state: ThreadState, scope: str, of: str) -> bool:
-    return scope != of and is_current(state, scope, of)
+def _asked_below(state: ThreadState, record: Record, scope: str) -> tuple[tuple[Path, Question], ...]:
+    """Return what subgraphs ask by a record, or in a state that came as a whole in place of records.
+
+    The task around a question is looked up at once: later the subgraphs between the two may be over.
+    """
+    match record:
+        case TaskInterrupted() if is_current(state, record.scope, scope):
+            asked = [Asked(record.scope, record.path, question) for question in record.questions]
+        case StateFolded() | Forked():
+            asked = open_questions(state, scope)
+        case _:
+            return ()
+    return tuple((task_around(state, item, scope), item.question) for item in asked if item.scope != scope)
 
 
 def _seen(state: ThreadState, scope: str) -> Checkpoint | None:

@@ -88,9 +88,9 @@ def answering(state: ThreadState, asked: Asked, answer: Any) -> list[TaskAnswere
 
 
 def task_around(state: ThreadState, asked: Asked, scope: str) -> Path:
-    """Return the path of the node's task in ``scope`` that a question was asked in, at whatever depth."""
+    """Return the path of the node's task in ``scope`` that a question was asked in, by itself or at whatever depth."""
     places = [(asked.scope, asked.path), *around(state, asked.scope, asked.path)]
-    return next(path for held, path in places if held == scope and len(path) == 1)
+    return next(path for held, path in places if held == scope)[:1]
 
 
 def _order(state: ThreadState, asked: Asked) -> tuple[Any, ...]:

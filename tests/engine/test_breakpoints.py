@@ -25,6 +25,16 @@ def test_a_run_stops_before_and_after_a_node(way, log, durability) -> None:
     assert stops == [(["a"], ("b",)), (["a", "b"], ("c",)), (["a", "b", "c"], ())]
 
 
+def test_a_replay_does_not_stop_where_it_begins(way, log, durability) -> None:
+    """TT-1, I-15: going back to a checkpoint that was stopped at goes on from it, and stops at the next."""
+    graph = abc(way).compile(log, interrupt_before=["b", "c"])
+    for given in ({}, None, None):
+        way.invoke(graph, given, durability=durability)
+    old = next(shown for shown in graph.get_state_history(THREAD) if shown.next == ("b",))
+    assert way.invoke(graph, None, old.config, durability=durability) == {"trail": ["a", "b"]}
+    assert graph.get_state(THREAD).next == ("c",)
+
+
 def test_a_stop_is_shown_as_an_empty_interrupt(way, log) -> None:
     """§2.5: in updates; values show nothing new."""
     graph = abc(way).compile(log, interrupt_before=["b"])

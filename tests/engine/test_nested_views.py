@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from helpers import THREAD, asks, chain, drawn, leaves, on, past
+from helpers import THREAD, Trail, asks, chain, drawn, leaves, on, past
 from subgraph_helpers import Child, inner_node, nested_in, parent_of, three_levels
 
-from walgraph import Command, interrupt
+from walgraph import START, Command, StateGraph, interrupt
 
 
 def asking(way, ran, **options):
@@ -79,6 +79,38 @@ def test_a_checkpoint_of_the_parent_shows_what_became_of_its_subgraph(way, log, 
     assert shown.tasks[0].result == {"trail": ["one", "two=A"]}
     assert shown.tasks[0].state.values["inner"] == ["one", "two=A"]
     assert shown.tasks[0].state.next == ()
+
+
+def test_history_shows_what_was_asked_at_any_depth(way, log, ran, durability) -> None:
+    """GS-2: with the task around it, though the subgraphs between the two are over by now."""
+    graph = three_levels(way, ran, log, way.node(asks("bottom", "q")))
+    way.invoke(graph, {}, durability=durability)
+    way.invoke(graph, Command(resume="A"), durability=durability)
+    [asked] = [shown for shown in graph.get_state_history(THREAD) if shown.interrupts]
+    assert [item.value for item in asked.tasks[0].interrupts] == ["q"]
+    assert asked.next == (asked.tasks[0].name,)
+
+
+@pytest.mark.parametrize("is_below", [False, True])
+def test_what_a_handler_asks_is_streamed_and_kept(way, log, durability, is_below) -> None:
+    """GS-2: by itself or in a subgraph that it calls; streams and history once failed to find the task around it."""
+    inner = StateGraph(Trail).add_node("ask", lambda _: {"trail": [interrupt("what now?")]})
+    below = inner.add_edge(START, "ask").compile()
+
+    def handles(state):
+        return below.invoke({"trail": []}) if is_below else {"trail": [interrupt("what now?")]}
+
+    def body(state):
+        raise KeyError("boom")
+
+    builder = StateGraph(Trail).add_node("f", way.node(body), error_handler=way.node(handles))
+    graph = builder.add_edge(START, "f").compile(log)
+    for given, shown in (({"trail": []}, ["what now?"]), (Command(resume="go on"), [])):
+        chunks = way.stream(graph, given, stream_mode="updates", durability=durability)
+        values = [item.value for chunk in chunks for item in chunk.get("__interrupt__", ())]
+        assert values == shown
+    kept = [[item.value for item in shown.interrupts] for shown in graph.get_state_history(THREAD)]
+    assert ["what now?"] in kept
 
 
 def test_a_subgraph_that_has_not_begun_is_empty(way, log, ran) -> None:

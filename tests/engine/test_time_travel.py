@@ -86,6 +86,30 @@ def test_an_old_checkpoint_with_a_new_input_branches_off(way, log) -> None:
     assert entry.parent_config == old.config
 
 
+@pytest.mark.parametrize("given", [None, {"trail": ["in"]}])
+def test_under_exit_a_branch_follows_the_checkpoint_it_began_at(way, log, given) -> None:
+    """K-1, TT-1, TT-5: its parent is that checkpoint; once it was the newest of the branch before."""
+    graph = counted(way, log)
+    for value in ({}, {}, {}):
+        way.invoke(graph, value, durability="exit")
+    old = list(graph.get_state_history(THREAD))[-1]
+    way.invoke(graph, given, old.config, durability="exit", interrupt_before=["z"])
+    assert graph.get_state(THREAD).parent_config == old.config
+
+
+def test_what_a_command_added_belongs_to_its_checkpoint(way, log, durability) -> None:
+    """N-4, TT-1: history shows it there, and a branch that begins there has it."""
+    graph = counted(way, log)
+    goto = () if durability == "exit" else "z"
+    way.invoke(graph, {}, durability=durability)
+    way.invoke(graph, Command(update={"trail": ["c"]}, goto=goto), durability=durability)
+    old = next(shown for shown in graph.get_state_history(THREAD) if shown.values["trail"][-1] == "c")
+    assert (old.values["trail"], old.next) == (["a", "n1", "z", "c"], ("z",) if goto else ())
+    way.invoke(graph, {}, durability=durability)
+    again = way.invoke(graph, None, old.config, durability=durability)
+    assert again["trail"] == ["a", "n1", "z", "c", *goto]
+
+
 @pytest.mark.parametrize("text", ["nonsense", "00000000-0000-0000-0000-000000000000", "9" * 20, ""])
 def test_an_unknown_checkpoint_is_refused(way, log, text) -> None:
     """TT-6: by name, and nothing is recorded; reading it shows nothing."""
