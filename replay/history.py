@@ -95,18 +95,28 @@ def backwards(
     """
     horizon = _head(log, thread).horizon
     upto: int | None = None
-    newer: int | None = None
+    held: Checkpoint | None = None
     while True:
         found = log.snapshot(thread, None if upto is None else upto - 1)
         begin = 0 if found is None else found[0]
-        # A stretch ends where the newer one began, and so has the oldest checkpoint of that one as its newest.
+        # A stretch that begins within a step lacks what was asked in it before: that is in the older one.
         for checkpoint in reversed(
             list(_stretch(log, thread, blueprints, registry, scope, begin=begin, upto=upto))
         ):
-            if checkpoint.graph.base != newer:
-                newer = checkpoint.graph.base
-                yield checkpoint
+            whole = checkpoint
+            if held is not None:
+                if held.graph.base == checkpoint.graph.base:
+                    whole = held._replace(begun=checkpoint.begun, asked=checkpoint.asked + held.asked)
+                else:
+                    yield held
+                held = None
+            if begin > horizon and whole.graph.base <= begin:
+                held = whole
+            else:
+                yield whole
         if begin <= horizon:
+            if held is not None:
+                yield held
             return
         upto = begin
 

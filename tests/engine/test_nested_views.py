@@ -221,6 +221,21 @@ def test_history_is_the_same_with_snapshots_in_between(way, log, monkeypatch) ->
     assert all(graph.get_state(shown.config) == shown for shown in history)
 
 
+def test_what_was_asked_before_a_snapshot_within_its_step_is_shown(way, log, monkeypatch) -> None:
+    """GS-2: history is read from snapshots, which know nothing of subgraphs of the step that are over."""
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 7)
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_GROWTH", 0)
+    short = drawn(way, asks("short", "short?"), leaves("a"), edges=">short short>a").compile(name="one")
+    long = drawn(way, asks("long", "long?"), *map(leaves, "abcd"), edges=">long long>a a>b b>c c>d")
+    builder = StateGraph(Trail).add_node("one", short).add_node("two", long.compile(name="two"))
+    graph = builder.add_edge(START, "one").add_edge(START, "two").compile(log)
+    asked = {item.value: item.id for item in way.invoke(graph, {}, durability="sync")["__interrupt__"]}
+    for question in ("short?", "long?"):
+        way.invoke(graph, Command(resume={asked[question]: "A"}), durability="sync")
+    step = next(shown for shown in graph.get_state_history(THREAD) if shown.next == ("one", "two"))
+    assert [item.value for task in step.tasks for item in task.interrupts] == ["short?", "long?"]
+
+
 def test_the_newest_checkpoints_are_read_without_the_old_ones(way, log, monkeypatch) -> None:
     """GS-7: what lies before the newest snapshot is not decoded for them."""
     monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 100)
