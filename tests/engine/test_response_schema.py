@@ -287,6 +287,31 @@ def test_another_process_knows_what_was_refused(way, tmp_path) -> None:
         assert way.invoke(graph, Command(resume="anything")) == {"trail": ["anything"]}
 
 
+def test_the_state_says_why_an_answer_was_refused(way, log, kind) -> None:
+    """The task that waits on shows the error, at each level, until somebody answers again (I-12)."""
+    inner = drawn(way, wants(int), edges=">ask").compile()
+    graph = StateGraph(Trail).add_node("sub", nested_in(way, kind, inner)).add_edge(START, "sub").compile(log)
+    way.invoke(graph, {})
+    assert [found.error for found in graph.get_state(THREAD).tasks] == [None]
+    with pytest.raises(ValidationError) as refused:
+        way.invoke(graph, Command(resume="no"))
+    [found] = graph.get_state(THREAD, subgraphs=True).tasks
+    assert found.error == repr(refused.value)
+    assert [task.error for task in found.state.tasks] == [repr(refused.value)]
+    way.invoke(graph, Command(resume=1))
+    assert graph.get_state(THREAD).tasks == ()
+
+
+def test_of_several_that_wait_none_is_said_to_have_refused(way, log) -> None:
+    """The log says of the run and not of the task that an answer did not fit, so nobody is blamed (I-12)."""
+    builder = StateGraph(Trail).add_node("a", way.node(wants(int))).add_node("b", way.node(wants(int)))
+    graph = builder.add_edge(START, "a").add_edge(START, "b").compile(log)
+    one, _ = way.invoke(graph, {})["__interrupt__"]
+    with pytest.raises(ValidationError):
+        way.invoke(graph, Command(resume={one.id: "no"}))
+    assert {found.name: found.error for found in graph.get_state(THREAD).tasks} == {"a": None, "b": None}
+
+
 def test_streams_raise_it_too(way, log) -> None:
     """And show what was open again before."""
     graph = drawn(way, wants(int), edges=">ask").compile(log)
