@@ -186,7 +186,8 @@ def result(
     if run.modes.isdisjoint(("tasks", "debug")):
         return
     asked: tuple[Interrupt, ...] = error.interrupts if isinstance(error, GraphInterrupt) else ()
-    keys = {*run.shown.keys, *RETURNED}
+    # What the caller wants to be given narrows values and updates; a result is what the task wrote.
+    keys = {*run.program.reader.keys, *RETURNED}
     payload = {
         "id": task_id(run.thread, run.scope, base, path),
         "name": name,

@@ -125,6 +125,18 @@ def test_a_task_that_asks_has_a_result_with_its_question(way, log) -> None:
     ]
 
 
+def test_output_keys_do_not_narrow_results(way, log) -> None:
+    """A result is all that a task wrote; it once lacked what the graph, or the call, does not give out."""
+    graph = chain(way.node(leaves("one", x=1))).compile(log)
+    chunks = way.stream(graph, {"trail": []}, stream_mode=["updates", "tasks"], output_keys=["x"])
+    assert [
+        chunk.get("one") or chunk["result"] for _, chunk in chunks if "one" in chunk or "result" in chunk
+    ] == [
+        {"x": 1},
+        {"trail": ["one"], "x": 1},
+    ]
+
+
 def test_a_resume_shows_its_checkpoint_and_all_tasks_of_the_step(way, log) -> None:
     """A task that had finished shows a start and its update, marked as cached, but no result (R-3)."""
     builder = StateGraph(Trail).add_node("ask", way.node(asks)).add_node("other", way.node(leaves("other")))
