@@ -24,8 +24,9 @@ AGAIN_BELOW = 8
 """The edge that leads back is taken only while the trace is shorter than this."""
 TRACE = 30
 """The trace keeps so many entries: graphs that hand it to subgraphs and get it back would double it otherwise."""
-PAUSE = 0.02
-"""Seconds that a body waits before it fails, so that its siblings have ended: LangGraph records only these."""
+PAUSE = 0.03
+"""Seconds that a body waits before it fails for good, less in subgraphs, so that its siblings have ended: LangGraph
+records only these."""
 
 
 class Flaky(ConnectionError):
@@ -235,10 +236,15 @@ def _body(library: Any, node: Node, world: World) -> Any:
         inner = compiled(library, node.inner, world, node.saves, name=node.name, is_inner=True)
         return _calling(inner, node, world) if node.called else inner
 
+    pause = PAUSE / (1 + node.name.count("_"))
+
     def before(given: Any) -> bool:
         world.ran[f"{node.name}({seen(given)})"] += 1
         library.get_stream_writer()(f"{node.name} runs")
         return world.fails(node.name, node.fails)
+
+    def is_final(fails: bool) -> bool:
+        return not node.retried if fails else node.form == "bad"
 
     def after(given: Any) -> Any:
         answers = [library.interrupt(f"{node.name} asks {number}") for number in range(node.questions)]
@@ -246,16 +252,16 @@ def _body(library: Any, node: Node, world: World) -> Any:
 
     def body(state: Any) -> Any:
         fails = before(state)
-        if fails or node.form == "bad":
-            time.sleep(PAUSE)
+        if is_final(fails):
+            time.sleep(pause)
         if fails:
             raise Flaky(f"{node.name} fails")
         return after(state)
 
     async def coroutine_body(state: Any) -> Any:
         fails = before(state)
-        if fails or node.form == "bad":
-            await asyncio.sleep(PAUSE)
+        if is_final(fails):
+            await asyncio.sleep(pause)
         if fails:
             raise Flaky(f"{node.name} fails")
         return after(state)

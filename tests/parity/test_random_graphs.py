@@ -19,7 +19,7 @@ from parity.watching import watch
 EXAMPLES = int(os.environ.get("WALGRAPH_PARITY_EXAMPLES", "0"))
 """How many stories of each kind ``make parity`` tells; 0 in ``make test``, which does not shrink what it finds."""
 TOLD = settings(
-    max_examples=EXAMPLES or 150,
+    max_examples=EXAMPLES or 100,
     phases=list(Phase) if EXAMPLES else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
@@ -40,4 +40,11 @@ def told_alike(story: Story) -> None:
 @given(story=stories(("input",)))
 def test_a_graph_runs_as_it_does_in_langgraph(story) -> None:
     """Inputs, answers and resumes: values, streams, what runs, the state and its history are equal."""
+    told_alike(story)
+
+
+@TOLD
+@given(story=stories())
+def test_whatever_is_done_to_a_thread_comes_out_as_in_langgraph(story) -> None:
+    """The same, with commands as inputs, edits, old checkpoints gone back to, and branches that begin there."""
     told_alike(story)

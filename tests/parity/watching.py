@@ -62,6 +62,8 @@ class Seen(NamedTuple):
         state: The thread's state.
         history: Its checkpoints, newest first.
         has_misrouted: Whether a router has failed so far.
+        lasting: The nodes that joins lead to, and those that are deferred.
+        durability: The mode of the story's runs.
     """
 
     did: str
@@ -71,6 +73,8 @@ class Seen(NamedTuple):
     state: Any
     history: Any
     has_misrouted: bool = False
+    lasting: frozenset[str] = frozenset()
+    durability: str = "sync"
 
 
 class Watch:
@@ -86,6 +90,8 @@ class Watch:
         self.story = story
         self.world = World(asynchronous=story.asynchronous)
         self.saver = library.saver()
+        joined = {edge.ends[0].name for edge in story.graph.edges if edge.kind == "join"}
+        self.lasting = frozenset(joined.union(node.name for node in story.graph.nodes if node.deferred))
         self.graph = compiled(library, story.graph, self.world, self.saver, name="root", is_inner=False)
 
     def events(self) -> Iterable[Seen]:
@@ -203,7 +209,17 @@ class Watch:
             outcome = ("raised", type(error).__name__, first_line(error))
         ran = tuple(sorted(self.world.ran.elements()))
         has_misrouted = any(name.startswith("router") for name in self.world.failed)
-        return Seen(did, outcome, self.ordered(chunks), ran, self.state(), self.history(), has_misrouted)
+        return Seen(
+            did,
+            outcome,
+            self.ordered(chunks),
+            ran,
+            self.state(),
+            self.history(),
+            has_misrouted,
+            self.lasting,
+            self.story.durability,
+        )
 
     def state(self) -> Any:
         """Return the thread's state, with that of its subgraphs."""
