@@ -7,7 +7,7 @@ import operator
 from typing import Annotated, Any
 
 import pytest
-from helpers import THREAD, Trail, drawn, leaves, on, past
+from helpers import THREAD, Trail, asks, drawn, leaves, on, past
 
 from walgraph import (
     END,
@@ -176,6 +176,19 @@ def test_a_goto_as_input_joins_what_is_pending(way, log) -> None:
     graph = drawn(way, *map(leaves, ["a", "b", "c"]), edges=">a a>b b>c").compile(log, interrupt_before=["b"])
     way.invoke(graph, {})
     assert way.invoke(graph, Command(goto="c", update={"x": 7})) == {"trail": ["a", "b", "c", "c"], "x": 7}
+
+
+def test_what_a_command_made_due_on_a_finished_thread_stays(way, log, durability) -> None:
+    """N-4: it is shown where it waits, an edit keeps what the command wrote, and a resume runs it."""
+    graph = drawn(way, leaves("a"), asks("b", "b?"), edges=">a").compile(log)
+    way.invoke(graph, {}, durability=durability)
+    way.invoke(graph, Command(goto="b", update={"trail": ["c"]}), durability=durability)
+    waiting = graph.get_state(THREAD)
+    assert (waiting.next, [item.value for item in waiting.interrupts]) == (("b",), ["b?"])
+    assert way.invoke(graph, Command(resume="A"), durability=durability) == {"trail": ["a", "c", "A"]}
+    way.invoke(graph, Command(update={"trail": ["d"]}), durability=durability)
+    graph.update_state(THREAD, {"trail": ["e"]}, as_node="a")
+    assert graph.get_state(THREAD).values["trail"] == ["a", "c", "A", "d", "e"]
 
 
 def test_an_update_as_input_is_seen_by_what_is_pending(way, log) -> None:

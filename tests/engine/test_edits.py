@@ -123,6 +123,17 @@ def test_an_edit_takes_the_place_of_all_that_was_pending(way, log) -> None:
     assert way.invoke(graph, None) == {"trail": ["edited"]}
 
 
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_an_edit_takes_the_place_of_what_joins_and_deferral_made_due(way, log, is_joined) -> None:
+    """U-3: in LangGraph such nodes alone would stay due."""
+    builder = drawn(way, *map(leaves, "ab"), edges=">a,b").add_node("c", leaves("c"), defer=not is_joined)
+    graph = builder.add_edge(["a", "b"] if is_joined else "a", "c").compile(log, interrupt_before=["c"])
+    way.invoke(graph, {})
+    assert graph.get_state(THREAD).next == ("c",)
+    graph.update_state(THREAD, {"trail": ["edited"]}, as_node="b")
+    assert graph.get_state(THREAD).next == ()
+
+
 def test_an_edit_as_the_end_clears_what_is_pending(way, log) -> None:
     """U-4: what siblings had finished is applied."""
 

@@ -136,6 +136,20 @@ def test_a_question_can_be_answered_differently(way, log) -> None:
     }
 
 
+def test_each_question_of_a_task_can_be_answered_anew(way, log) -> None:
+    """GS-2, TT-4: history shows all that a task asked, and a branch begins before the one that is answered."""
+    graph = drawn(way, asks("n", "first?", "second?"), edges=">n").compile(log)
+    for given in ({}, Command(resume="A"), Command(resume="A")):
+        way.invoke(graph, given)
+    asked = before(graph, "n")
+    first, second = asked.tasks[0].interrupts
+    assert (first.value, second.value) == ("first?", "second?")
+    assert way.invoke(graph, Command(resume={second.id: "B"}), asked.config) == {"trail": ["A", "B"]}
+    way.invoke(graph, Command(resume={first.id: "C"}), asked.config)
+    assert [item.value for item in graph.get_state(THREAD).interrupts] == ["second?"]
+    assert way.invoke(graph, Command(resume="D")) == {"trail": ["C", "D"]}
+
+
 def test_replaying_a_question_asks_it_again(way, log) -> None:
     """TT-1: the old answer is not used for it."""
     graph = drawn(way, asks("ask", "q"), edges=">ask").compile(log)
