@@ -14,7 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..replay.state import ThreadState
     from ..wal.record import Path, Record, Write
@@ -65,7 +65,7 @@ class Perform(NamedTuple):
 class Publish(NamedTuple):
     """Show these events."""
 
-    events: Sequence[Event]
+    events: Iterable[Event]
 
 
 Effect: TypeAlias = Append | Perform | Publish

@@ -58,6 +58,7 @@ from .response import is_invalid_resume
 from .run import Breakpoints
 from .show import closed, ended, left, questions, starts, stopped
 from .steering import command_given
+from .stream import settled
 from .task import perform
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from .control import Interrupt
     from .effect import Done, Effect
     from .run import Run
-    from .stream import Event
+    from .stream import Drafted, Event
 
 
 class End(NamedTuple):
@@ -91,7 +92,7 @@ class Loop:
     def __init__(self, run: Run, opening: Sequence[Record] = ()) -> None:
         self.run = run
         self.draft = Draft(run.recorder.blueprints.get, run.recorder.state, run.scope)
-        self.events: list[Event] = []
+        self.events: list[Event | Drafted] = []
         self.errors: dict[Path, BaseException] = {}
         self.parked: BaseException | None = None
         self.untracked: dict[Path, tuple[Write, ...]] = {}
@@ -333,6 +334,7 @@ class Loop:
         """Append what is drafted, then show what it means; False if an outcome could not be written and so failed."""
         is_whole = True
         draft = self.draft
+        since = moved = 0
         if draft.records:
             try:
                 yield Append(draft.records, draft.base, draft.state())
@@ -344,10 +346,12 @@ class Loop:
             if held is draft.state():
                 draft.rest()
             else:
+                since, drafted = draft.base.seq, draft.graph.base
                 draft.begin(held)
+                moved = draft.graph.base - drafted
         if self.events:
             events, self.events = self.events, []
-            yield Publish(events)
+            yield Publish(settled(events, since, moved))
         return is_whole
 
     def _reject(self, error: NotSerializable) -> None:

@@ -43,7 +43,7 @@ from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
 from .settings import Compiled, checked_breakpoints, checked_durability
 from .steering import command_given
-from .stream import Printer, Sink
+from .stream import Printer, Sink, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -363,7 +363,7 @@ class Session:
         """Yield what a stream shows of a run that had nothing left to do: the values as they are (R-4)."""
         run = self.run
         loop = Loop(run)
-        run.publish(show.opened(run, loop.draft, loop.draft.graph, loop.output))
+        run.publish(settled(show.opened(run, loop.draft, loop.draft.graph, loop.output), 0, 0))
         yield from sink.queue
 
     def output(self) -> Any:

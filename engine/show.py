@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from .interrupt import shown
 from .job import input_of
 from .metadata import noted, tags_of, triggers_of
 from .steering import PARENT_WRITE
-from .stream import Event, Known
+from .stream import Drafted, Event, Known
 from .view import snapshot
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ CACHED = {"__metadata__": {"cached": True}}
 """What the mode ``updates`` says of a task that was not run: it was restored, or found in a cache."""
 
 
-def opened(run: Run, draft: Draft, before: GraphState | None, output: Callable[[], Any]) -> Iterator[Event]:
+def opened(
+    run: Run, draft: Draft, before: GraphState | None, output: Callable[[], Any]
+) -> Iterator[Event | Drafted]:
     """Yield what a run shows at its beginning.
 
     Args:
@@ -81,10 +84,13 @@ def opened(run: Run, draft: Draft, before: GraphState | None, output: Callable[[
                 yield Event(run.scope, "updates", {graph.node_of(path): update, **CACHED})
 
 
-def starts(run: Run, graph: GraphState) -> Iterator[Event]:
+def starts(run: Run, graph: GraphState) -> Iterator[Drafted]:
     """Yield that the tasks of the open step start."""
-    if run.modes.isdisjoint(("tasks", "debug", "messages")):
-        return
+    if not run.modes.isdisjoint(("tasks", "debug", "messages")):
+        yield Drafted(graph, partial(_starts, run))
+
+
+def _starts(run: Run, graph: GraphState) -> Iterator[Event]:
     for path in _running(graph):
         name = graph.node_of(path)
         if name == START:
@@ -221,7 +227,9 @@ def called(
         yield from result(run, *place, writes, error)
 
 
-def closed(run: Run, before: GraphState, after: GraphState, output: Callable[[], Any]) -> Iterator[Event]:
+def closed(
+    run: Run, before: GraphState, after: GraphState, output: Callable[[], Any]
+) -> Iterator[Event | Drafted]:
     """Yield what a closed step shows.
 
     Args:
@@ -289,7 +297,7 @@ def left(run: Run, graph: GraphState, output: Any, *, is_asking: bool) -> Iterat
         yield from stopped(run, (), lambda: output)
 
 
-def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) -> Iterator[Event]:
+def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) -> Iterator[Drafted]:
     """Yield a checkpoint, if the run has a log.
 
     Args:
@@ -297,9 +305,12 @@ def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) ->
         graph: Its state at the checkpoint.
         state: The state of the thread, if there may be questions in subgraphs.
     """
-    if run.recorder.writer is None or run.modes.isdisjoint(("checkpoints", "debug")):
-        return
-    around = (state or run.recorder.state).with_graph(run.scope, run.recorder.state.seq, graph)
+    if run.recorder.writer is not None and not run.modes.isdisjoint(("checkpoints", "debug")):
+        yield Drafted(graph, partial(_checkpoint, run, state or run.recorder.state))
+
+
+def _checkpoint(run: Run, state: ThreadState, graph: GraphState) -> Iterator[Event]:
+    around = state.with_graph(run.scope, run.recorder.state.seq, graph)
     view = snapshot(
         run.program, run.thread, run.scope, Checkpoint(graph, around, around), live=False, by_name=True
     )

@@ -21,8 +21,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from ..replay.state import GraphState
     from .control import Interrupt
     from .program import Program
 
@@ -50,6 +51,35 @@ class Known(NamedTuple):
     """In the place of a message: the ids of messages that nobody is to be shown any more."""
 
     ids: frozenset[str]
+
+
+class Drafted(NamedTuple):
+    """Events that name a checkpoint which is not appended yet: what others append meanwhile moves it in the log."""
+
+    graph: GraphState
+    show: Callable[[GraphState], Iterable[Event]]
+
+
+def settled(events: Iterable[Event | Drafted], since: int, moved: int) -> Iterator[Event]:
+    """Yield events as they are to be shown once the log holds what they tell of.
+
+    Args:
+        events: The events.
+        since: The seq that the log had reached when they were drafted.
+        moved: How much further back in the log the checkpoints lie which were drafted then.
+    """
+    for event in events:
+        if isinstance(event, Drafted):
+            yield from event.show(_moved(event.graph, since, moved))
+        else:
+            yield event
+
+
+def _moved(graph: GraphState, since: int, moved: int) -> GraphState:
+    parent = graph.parent
+    if parent is not None and parent > since:
+        parent += moved
+    return graph._replace(base=graph.base + moved if graph.base > since else graph.base, parent=parent)
 
 
 class Wanted(NamedTuple):

@@ -125,6 +125,31 @@ def test_a_task_that_asks_has_a_result_with_its_question(way, log) -> None:
     ]
 
 
+def test_subgraphs_that_begin_together_show_the_ids_that_the_log_has(way, log) -> None:
+    """Each drafts its checkpoints as if it wrote alone; what was shown once named places that others had taken.
+
+    So a task began with one id and ended with another, and checkpoints were shown that could not be looked up.
+    """
+    inner = chain(way.node(leaves("one")), way.node(leaves("two"))).compile(checkpointer=True)
+    builder = StateGraph(Trail)
+    for name in ("a", "b", "c"):
+        builder.add_node(name, inner).add_edge(START, name)
+    graph = builder.compile(log)
+    how = {"stream_mode": ["tasks", "checkpoints"], "subgraphs": True, "durability": "sync"}
+    chunks = way.stream(graph, {"trail": []}, THREAD, **how)
+    tasks = [(payload["id"], "result" in payload) for _, mode, payload in chunks if mode == "tasks"]
+    assert {task for task, is_end in tasks if is_end} == {task for task, is_end in tasks if not is_end}
+    shown = {}
+    for namespace, mode, payload in chunks:
+        if mode == "checkpoints":
+            shown.setdefault(namespace, []).append(payload["config"])
+    assert len(shown) == 4
+    for namespace, configs in shown.items():
+        scope = {"configurable": {**THREAD["configurable"], "checkpoint_ns": "|".join(namespace)}}
+        held = [found.config["configurable"]["checkpoint_id"] for found in graph.get_state_history(scope)]
+        assert [config["configurable"]["checkpoint_id"] for config in reversed(configs)] == held
+
+
 def test_output_keys_do_not_narrow_results(way, log) -> None:
     """A result is all that a task wrote; it once lacked what the graph, or the call, does not give out."""
     graph = chain(way.node(leaves("one", x=1))).compile(log)

@@ -139,6 +139,7 @@ print(json.dumps([fate - 1, differing]))
     ("program", "durability", "way"),
     [
         *((name, "sync", "sync") for name in NAMES),
+        ("rank_the_books", "sync", "async"),
         ("two_approvals", "async", "sync"),
         ("two_approvals", "exit", "async"),
     ],
