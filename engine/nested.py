@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR
+from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, lasting_scope
 
 if TYPE_CHECKING:
     from ..replay.blueprint import Blueprint
@@ -110,12 +110,17 @@ def blueprints_of(program: Program) -> Blueprints:
 
 
 def lasting(program: Program, scope: str) -> str:
-    """Return the namespace in which a graph's records lie: a persistent one's has no task id, whoever asks for it."""
+    """Return the namespace in which a graph's records lie: a persistent one's has no task id, whoever asks for it.
+
+    Nor have those around it, in its namespace, since it outlives them.
+    """
     parts: list[str] = []
     for part in scope.split(LEVEL_SEPARATOR) if scope else ():
         name = part.partition(TASK_SEPARATOR)[0]
         inner = subgraph_of(program, name)
-        parts.append(name if inner is not None and inner.settings.log is True else part)
+        parts.append(part)
+        if inner is not None and inner.settings.log is True:
+            parts = [lasting_scope(LEVEL_SEPARATOR.join(parts))]
         program = program if inner is None else inner.program
     return LEVEL_SEPARATOR.join(parts)
 

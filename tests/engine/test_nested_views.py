@@ -166,6 +166,17 @@ def test_a_persistent_subgraph_is_found_under_either_name(way, log, ran) -> None
     assert steps == [4, 3, 2, 1, 0, -1]
 
 
+def test_a_persistent_subgraph_of_a_subgraph_is_found(way, log, ran, kind) -> None:
+    """GS-3, §2.11: by the namespace that its task shows, in which each level has the id of a task."""
+    leaf = chain(inner_node(way, ran, "two", lambda _: interrupt("two?")), state=Child)
+    middle = parent_of(way, ran, None, nested_in(way, kind, leaf.compile(checkpointer=True)))
+    graph = StateGraph(Trail).add_node("middle", middle).add_edge(START, "middle").compile(log)
+    way.invoke(graph, {})
+    task = graph.get_state(THREAD, subgraphs=True).tasks[0].state.tasks[0]
+    assert (task.name, task.state.next) == ("sub", ("two",))
+    assert graph.get_state(task.state.config).next == ("two",)
+
+
 def test_what_is_not_there_is_empty(way, log, ran) -> None:
     """TT-6, U-8: reading shows nothing; only an edit says that there is no such subgraph."""
     graph = parent_of(way, ran, log, asking(way, ran))
