@@ -331,7 +331,7 @@ def answered_questions_are_over(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     def task(their: Task, our: Task) -> Task:
         return their if our.interrupts or our.result is None else their._replace(interrupts=())
 
-    return theirs._replace(state=_tasks(task)(theirs.state, ours.state)), ours
+    return _in_state(_tasks(task), theirs, ours)
 
 
 def open_steps_keep_fleeting_values(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
@@ -402,7 +402,17 @@ def _in_history(evened: Callable[[Any, Any], Any], theirs: Seen, ours: Seen) -> 
 def _in_snapshots(evened: Callable[[Any, Any], Any], theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     """Even out the live state and each checkpoint of the history."""
     theirs, ours = _in_history(evened, theirs, ours)
-    return theirs._replace(state=evened(theirs.state, ours.state)), ours
+    return _in_state(evened, theirs, ours)
+
+
+def _in_state(evened: Callable[[Any, Any], Any], theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """Even out the live state, and those of subgraphs in it."""
+
+    def deep(their: Any, our: Any) -> Any:
+        their = evened(their, our)
+        return _tasks(lambda each, other: each._replace(state=deep(each.state, other.state)))(their, our)
+
+    return theirs._replace(state=deep(theirs.state, ours.state)), ours
 
 
 CALL = ("outcome", "chunks", "ran")

@@ -23,9 +23,6 @@ from parity.shapes import Act, Story
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "1"}}
 CARRIED_ON = 6
 """How often a thread is carried on after an act, at most."""
-
-
-NESTED_STATES = False
 CODE = re.compile(r"WAL-E\d+: ")
 
 
@@ -255,7 +252,7 @@ class Watch:
 
     def task(self, task: Any) -> Task:
         """Return a task as plain data."""
-        state = task.state if NESTED_STATES else None
+        state = task.state
         if state is not None:
             state = self.snapshot(state) if hasattr(state, "values") and hasattr(state, "next") else "config"
         error = None if task.error is None else first_line(task.error)
