@@ -14,7 +14,7 @@ Invariants:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from langchain_core.messages import convert_to_messages
@@ -92,6 +92,9 @@ def siblings_of_failures_are_recorded(theirs: Seen, ours: Seen) -> bool:
             differs((theirs.chunks, theirs.ran, theirs.state), (ours.chunks, ours.ran, ours.state))
             is not None
         )
+    if theirs.chunks != ours.chunks and not _repeated(theirs.chunks) - _repeated(ours.chunks):
+        # A sibling was cut off in LangGraph, and maybe neither library has come to its end.
+        return any(not (task.result or task.error or task.interrupts) for task in theirs.state.tasks)
     pairs = zip(theirs.state.tasks, ours.state.tasks, strict=False)
     return any(
         their.result is None
@@ -100,6 +103,11 @@ def siblings_of_failures_are_recorded(theirs: Seen, ours: Seen) -> bool:
         and (our.result is not None or our.interrupts or our.error)
         for their, our in pairs
     )
+
+
+def _repeated(items: Iterable[Any]) -> Counter[str]:
+    """Return how often there is each of what cannot be hashed."""
+    return Counter(map(repr, items))
 
 
 def finished_runs_are_no_recursion_errors(theirs: Seen, ours: Seen) -> bool:
@@ -157,7 +165,7 @@ def answers_are_used_once(theirs: Seen, ours: Seen) -> bool:
         return False
     if theirs.did.startswith(("answer", "input", "branch", "edit", "rewrite")):
         return False
-    left = Counter(map(repr, ours.state.interrupts)) - Counter(map(repr, theirs.state.interrupts))
+    left = _repeated(ours.state.interrupts) - _repeated(theirs.state.interrupts)
     return bool(left) and not _is_steered(theirs.state)
 
 
@@ -267,7 +275,7 @@ def failed_tasks_show_no_update(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     """LangGraph shows an empty update of a task that failed after it was given an answer, also in a subgraph."""
     if ours.outcome[0] == "raised" and isinstance(ours.state, Snapshot):
         failed = {task.name for task in ours.state.tasks if task.error}
-        shown = Counter(map(repr, ours.chunks))
+        shown = _repeated(ours.chunks)
         chunks = []
         for chunk in theirs.chunks:
             shown[repr(chunk)] -= 1
@@ -323,6 +331,17 @@ def past_errors_are_not_shown(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
         return their._replace(error=None) if is_past else their
 
     return _in_snapshots(_tasks(task), theirs, ours)
+
+
+def exit_keeps_the_states_of_subgraphs(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """D-8: under ``exit`` LangGraph may have stored an older state of a subgraph, or none."""
+    if theirs.durability != "exit":
+        return theirs, ours
+
+    def task(their: Task, our: Task) -> Task:
+        return their._replace(state=our.state) if isinstance(our.state, Snapshot) else their
+
+    return theirs._replace(state=_tasks(task)(theirs.state, ours.state)), ours
 
 
 def answered_questions_are_over(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
@@ -419,8 +438,8 @@ CALL = ("outcome", "chunks", "ran")
 """The fields that say what a call did, without how the thread is shown after it."""
 PARTINGS: dict[Callable[[Seen, Seen], bool], tuple[str, ...]] = {
     failed_routers_are_repeated: ("outcome",),
-    conflicts_do_not_poison: ("ran",),
-    looking_runs_no_user_code: CALL,
+    conflicts_do_not_poison: (),
+    looking_runs_no_user_code: ("outcome",),
     siblings_of_failures_are_recorded: ("outcome",),
     answered_questions_are_not_open: CALL,
     finished_runs_are_no_recursion_errors: ("chunks", "ran"),
@@ -441,6 +460,7 @@ EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
     commands_show_what_they_made_due,
     edits_take_the_place_of_results,
     all_questions_are_on_record,
+    exit_keeps_the_states_of_subgraphs,
     answered_questions_are_over,
     past_errors_are_not_shown,
     open_steps_keep_fleeting_values,

@@ -10,6 +10,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
+from langgraph.channels import Topic
 from langgraph.channels.named_barrier_value import NamedBarrierValue, NamedBarrierValueAfterFinish
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -26,19 +27,19 @@ NAMES = {
 
 
 def _theirs() -> Any:
-    _mend_joins()
+    _mend_channels()
     found = {name: getattr(import_module(module), name) for module, names in NAMES.items() for name in names}
     return SimpleNamespace(name="langgraph", saver=InMemorySaver, **found)
 
 
-def _mend_joins() -> None:
-    """Let LangGraph's joins hand out copies to what stores them in the background.
+def _mend_channels() -> None:
+    """Let LangGraph's joins and topics hand out copies to what stores them in the background.
 
-    They go on changing the very set that they handed out, so under ``async`` and ``exit`` what is stored of a join
-    depends on who is faster, and a story would not be told the same way twice.
+    They go on changing the very set or list that they handed out, so under ``async`` and ``exit`` what is stored of
+    them depends on who is faster, and a story would not be told the same way twice.
     """
-    for barrier in (NamedBarrierValue, NamedBarrierValueAfterFinish):
-        barrier.checkpoint = lambda self, given=barrier.checkpoint: copy.deepcopy(given(self))
+    for channel in (NamedBarrierValue, NamedBarrierValueAfterFinish, Topic):
+        channel.checkpoint = lambda self, given=channel.checkpoint: copy.copy(given(self))
 
 
 def _ours() -> Any:
