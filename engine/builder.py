@@ -339,7 +339,8 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
     def _program(self, name: str) -> Program:
         channels = dict(self.channels)
         nodes: dict[str, Node] = {START: Node(START, None, Reader(channels, ()))}
-        for key, spec in self._specs().items():
+        specs = self._specs()
+        for key, spec in specs.items():
             reader = reader_of(channels, self.schemas[spec.schema])
             node = Node(
                 key, spec.callee, reader, policies=spec.policies, deferred=spec.defer, metadata=spec.metadata
@@ -357,7 +358,9 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
         for key, node in nodes.items():
             node.targets = self._targets(key, ends[key], joins[key])
             for branch, drawn in self.branches.get(key, {}).items():
-                schema = self.schemas[drawn.schema or self.state_schema]
+                # A router that does not say what it reads is given what its node is given.
+                given_schema = specs[key].schema if key in specs else self.state_schema
+                schema = self.schemas[drawn.schema or given_schema]
                 node.branches.append(Branch(branch, drawn.path, drawn.ends, reader_of(channels, schema)))
         drawn_nodes = {key: self._drawn(node, ends[key], joins[key]) for key, node in nodes.items()}
         blueprint = Blueprint(name, START, channels, drawn_nodes)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from langchain_core.messages import convert_to_messages
+from parity.comparing import differs
 from parity.watching import Seen, Snapshot, Task
 
 FORGETFUL = ("any", "fleeting")
@@ -488,22 +489,3 @@ def first_difference(theirs: list[Seen], ours: list[Seen]) -> Difference | None:
     if len(theirs) != len(ours):
         return Difference(min(len(theirs), len(ours)), "length", len(theirs), len(ours))
     return None
-
-
-def differs(theirs: Any, ours: Any, where: str = "") -> tuple[str, Any, Any] | None:
-    """Return where two pieces of plain data differ first, and how."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        if set(theirs) != set(ours):
-            return f"{where}: keys", theirs, ours
-        pairs = [(f"{where}[{key!r}]", theirs[key], ours[key]) for key in theirs]
-    elif isinstance(theirs, list | tuple) and type(theirs) is type(ours):
-        if len(theirs) != len(ours):
-            return f"{where}: length", theirs, ours
-        names = getattr(theirs, "_fields", None)
-        pairs = [
-            (f"{where}.{names[index]}" if names else f"{where}[{index}]", their, our)
-            for index, (their, our) in enumerate(zip(theirs, ours, strict=True))
-        ]
-    else:
-        return None if type(theirs) is type(ours) and theirs == ours else (where, theirs, ours)
-    return next((found for place, their, our in pairs if (found := differs(their, our, place))), None)

@@ -80,6 +80,25 @@ def test_a_breakpoint_in_a_subgraph_leaves_no_empty_question(library) -> None:
     assert graph.invoke(None, THREAD)["x"] == 1
 
 
+@BOTH
+def test_a_router_reads_what_its_node_reads(library) -> None:
+    """P-10: unless its annotation says otherwise; so it may look at keys that only the node's own schema has."""
+
+    class Own(TypedDict, total=False):
+        secret: str
+
+    seen: list[Any] = []
+
+    def route(state):
+        seen.append(state)
+        return "b"
+
+    builder = library.StateGraph(State).add_node("a", lambda _: {"secret": "s", "x": 1}, input_schema=Own)
+    builder.add_node("b", lambda _: None).add_edge(START, "a").add_conditional_edges("a", route, ["b"])
+    builder.compile().invoke({"x": 0})
+    assert [given["secret"] for given in seen] == ["s"]
+
+
 def test_an_unknown_target_is_an_error() -> None:
     """P-12, A-10: LangGraph warns and goes on; we raise where the routing happens, naming what there is."""
     for target in ("nowhere", "Send"):
