@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers import THREAD, Trail, drawn, leaves, on, past
 
-from walgraph import END, START, Send, StateGraph
+from walgraph import END, START, Command, Send, StateGraph
 
 
 def late(builder, way, name):
@@ -113,6 +113,15 @@ def test_a_command_can_send_to_a_deferred_node(way) -> None:
     builder = drawn(way, *map(leaves, ["a", "b", "b2"]), edges=">a,b b>b2")
     late(builder, way, "d").add_conditional_edges("a", lambda _: "d")
     assert way.invoke(builder.compile(), {}) == {"trail": ["a", "b", "b2", "d"]}
+
+
+def test_a_goto_does_not_put_off_a_deferred_node_that_is_due(way, log) -> None:
+    """A-7: in LangGraph the new trigger unsettles the node, and the run ends without it though it is due."""
+    builder = late(drawn(way, leaves("a"), edges=">a"), way, "d").add_edge("a", "d")
+    graph = builder.compile(log, interrupt_before=["d"])
+    way.invoke(graph, {})
+    assert graph.get_state(THREAD).next == ("d",)
+    assert way.invoke(graph, Command(goto="d")) == {"trail": ["a", "d"]}
 
 
 def test_a_join_that_never_fills_does_not_keep_the_graph_alive(way, log) -> None:

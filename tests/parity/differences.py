@@ -181,6 +181,12 @@ def gotos_return_open_questions(theirs: Seen, ours: Seen) -> bool:
     return bool(asked) and "__interrupt__" not in given and list(theirs.state.interrupts) == asked
 
 
+def gotos_do_not_put_off(theirs: Seen, ours: Seen) -> bool:
+    """A-7: after a goto to a deferred node that is due already LangGraph ends, and the node stays due."""
+    name = theirs.did.removeprefix("goto ")
+    return name != theirs.did and not theirs.ran and name in {ran.partition("(")[0] for ran in ours.ran}
+
+
 def exit_keeps_what_subgraphs_did(theirs: Seen, ours: Seen) -> bool:
     """D-8: under ``exit`` LangGraph may forget what a subgraph had done when the run failed."""
     if theirs.durability != "exit" or theirs.did.startswith(("input", "branch")):
@@ -452,6 +458,7 @@ PARTINGS: dict[Callable[[Seen, Seen], bool], tuple[str, ...]] = {
     heads_are_resumed: ("outcome",),
     answers_are_used_once: (),
     gotos_return_open_questions: ("ran",),
+    gotos_do_not_put_off: (),
 }
 EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
     failed_tasks_show_no_update,
