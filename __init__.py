@@ -35,6 +35,7 @@ from .engine.context import (
     idempotency_key,
 )
 from .engine.control import (
+    TAG_NOSTREAM,
     All,
     Command,
     Durability,
@@ -73,6 +74,7 @@ from .engine.managed import IsLastStep, RemainingSteps
 from .engine.policy import CachePolicy, TimeoutPolicy
 from .engine.response import is_invalid_resume
 from .engine.retry import RetryPolicy
+from .engine.settings import Checkpointer, ensure_valid_checkpointer
 from .replay.channel import (
     MISSING,
     AnyValue,
@@ -223,6 +225,7 @@ __all__ = [
     "MISSING",
     "REMOVE_ALL_MESSAGES",
     "START",
+    "TAG_NOSTREAM",
     "All",
     "AnswerError",
     "AnyValue",
@@ -234,6 +237,7 @@ __all__ = [
     "CheckpointPayload",
     "CheckpointStreamPart",
     "CheckpointTask",
+    "Checkpointer",
     "Command",
     "CompiledGraph",
     "CompiledStateGraph",
@@ -334,6 +338,7 @@ __all__ = [
     "add_messages",
     "create_error_message",
     "drain_on_signals",
+    "ensure_valid_checkpointer",
     "entrypoint",
     "get_config",
     "get_runtime",

@@ -22,7 +22,13 @@ from .policy import NO_POLICIES, Policies
 from .program import Program
 from .reader import Reader, reader_of
 from .schema import Schema, classes_in, read_schema
-from .settings import Settings, checked_breakpoints, checked_cache, checked_durability, checked_log
+from .settings import (
+    Settings,
+    checked_breakpoints,
+    checked_cache,
+    checked_durability,
+    ensure_valid_checkpointer,
+)
 from .spec import BranchSpec, NodeSpec, annotated_answers, annotated_ends, annotated_input
 from .typed import ContextT, InputT, NodeInputT, OutputT, Parametrised, StateNode, StateT
 
@@ -324,7 +330,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
         self.validate()
         nodes = list(self.nodes)
         settings = Settings(
-            log=checked_log(checkpointer),
+            log=ensure_valid_checkpointer(checkpointer),
             cache=checked_cache(cache),
             store=store,
             interrupt_before=checked_breakpoints(interrupt_before, nodes),

@@ -27,6 +27,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.runnables.config import var_child_runnable_config
 
 from .context import watched
+from .control import TAG_NOSTREAM
 from .metadata import tags_of
 from .stream import Event
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
     from .context import TaskContext
     from .run import Run
-
-NO_STREAM = "nostream"
-"""The tag of models whose tokens are not shown."""
 
 
 class Listener(BaseCallbackHandler):
@@ -75,7 +73,7 @@ class Listener(BaseCallbackHandler):
         **_: Any,
     ) -> None:
         """Keep what is known about a call, unless its tokens are not to be shown."""
-        if metadata and NO_STREAM not in (tags or ()):
+        if metadata and TAG_NOSTREAM not in (tags or ()):
             shown = tags_of({"tags": tags})
             self._calls[run_id] = {**metadata, "tags": shown} if shown else metadata
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import itertools
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from ..replay.identity import TASK_SEPARATOR, checkpoint_id, child_scope, task_id
 from .errors import OutsideOfRun
@@ -53,6 +53,10 @@ class ExecutionInfo:
     node_first_attempt_time: float | None = None
     """When the first attempt began, in seconds since 1970; the same for all attempts, also after a crash."""
 
+    def patch(self, **changes: Any) -> Self:
+        """Return the same with some fields changed."""
+        return replace(self, **changes)
+
 
 class RunControl:
     """Asks a run, from anywhere, to stop between two supersteps."""
@@ -85,6 +89,44 @@ class Runtime(Generic[C]):
     control: RunControl | None = None
     heartbeat: Callable[[], None] = field(default=lambda: None)
     """Says that the node is alive, which an ``idle_timeout`` counts from; without one it does nothing."""
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run is to stop between two supersteps."""
+        return self.control is not None and self.control.drain_requested
+
+    @property
+    def drain_reason(self) -> str | None:
+        """Why it is to stop; None if it is not."""
+        return None if self.control is None else self.control.drain_reason
+
+    def merge(self, other: Runtime[C]) -> Runtime[C]:
+        """Return what ``other`` says, and what this says where the other says nothing."""
+        said = {each.name: getattr(other, each.name) for each in fields(other)}
+        silent = Runtime[Any]()
+        return replace(
+            self,
+            **{
+                name: value
+                for name, value in said.items()
+                if value is not None and value is not getattr(silent, name)
+            },
+        )
+
+    def override(self, **changes: Any) -> Runtime[C]:
+        """Return the same with some fields changed."""
+        return replace(self, **changes)
+
+    def patch_execution_info(self, **changes: Any) -> Runtime[C]:
+        """Return the same with some fields of ``execution_info`` changed.
+
+        Raises:
+            RuntimeError: There is none, since no task is running.
+        """
+        if self.execution_info is None:
+            message = "Cannot patch execution_info before it has been set"
+            raise RuntimeError(message)
+        return replace(self, execution_info=self.execution_info.patch(**changes))
 
 
 class Chat(Protocol):

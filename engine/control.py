@@ -32,6 +32,8 @@ All: TypeAlias = Literal["*"]
 StreamWriter: TypeAlias = Callable[[Any], None]
 
 DURABILITIES = ("sync", "async", "exit")
+TAG_NOSTREAM = "nostream"
+"""A langchain model with this tag shows no tokens in the mode ``messages``."""
 
 
 class Send:

@@ -45,7 +45,7 @@ from .policy import Policies
 from .program import Program
 from .reader import Reader
 from .schema import classes_in
-from .settings import Settings, checked_cache, checked_durability, checked_log
+from .settings import Settings, checked_cache, checked_durability, ensure_valid_checkpointer
 from .show import called, start
 from .task import acarry_out, carry_out, may_cache, place_of, tried
 from .typed import ContextT, Parametrised
@@ -323,7 +323,7 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
         name: str | None = None,
     ) -> None:
         self.settings = Settings(
-            log=checked_log(checkpointer),
+            log=ensure_valid_checkpointer(checkpointer),
             store=store,
             cache=checked_cache(cache),
             durability=checked_durability(durability),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..wal.log import Log
 from .config import merged
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .program import Program
+
+
+Checkpointer: TypeAlias = Log | bool | None
+"""What may stand where LangGraph takes a checkpointer."""
 
 
 class Settings(NamedTuple):
@@ -79,7 +83,7 @@ class Compiled(NamedTuple):
                 case "name":
                     program = program.renamed(value)
                 case "checkpointer":
-                    settings = settings._replace(log=checked_log(value))
+                    settings = settings._replace(log=ensure_valid_checkpointer(value))
                 case "cache":
                     settings = settings._replace(cache=checked_cache(value))
                 case "durability":
@@ -99,7 +103,7 @@ class Compiled(NamedTuple):
         return Compiled(program, settings)
 
 
-def checked_log(log: Any) -> Log | bool | None:
+def ensure_valid_checkpointer(log: Any) -> Checkpointer:
     """Return what may stand as ``checkpointer``.
 
     Raises:

@@ -37,7 +37,8 @@ NAMES = words("""
     RemainingSteps LastValue AnyValue EphemeralValue UntrackedValue BinaryOperatorAggregate Topic
     NamedBarrierValue NamedBarrierValueAfterFinish LastValueAfterFinish BaseStore InMemoryStore Item
     SearchItem GetOp SearchOp PutOp ListNamespacesOp MatchCondition TTLConfig IndexConfig
-    InvalidNamespaceError BaseCache InMemoryCache
+    InvalidNamespaceError BaseCache InMemoryCache All Checkpointer ensure_valid_checkpointer TAG_NOSTREAM
+    Runtime.merge Runtime.override Runtime.patch_execution_info Runtime.drain_requested ExecutionInfo.patch
 """)
 """What LangGraph's users import."""
 

@@ -12,8 +12,11 @@ from pydantic import BaseModel
 
 from walgraph import (
     START,
+    ExecutionInfo,
     OutsideOfRun,
     RetryPolicy,
+    RunControl,
+    Runtime,
     Send,
     StateGraph,
     entrypoint,
@@ -320,3 +323,24 @@ def test_a_task_may_be_given_by_hand_what_would_be_injected(way) -> None:
         return [(yield look(x)), (yield look(x, store="another"))]
 
     assert way.invoke(workflow, 1, THREAD) == ["the store", "another"]
+
+
+def test_a_runtime_can_be_changed_for_what_it_calls() -> None:
+    """A copy is changed; where two are merged the second says what it has to say."""
+    info = ExecutionInfo(checkpoint_id="c", checkpoint_ns="n", task_id="t")
+    control = RunControl()
+    shown: list[object] = []
+    runtime = Runtime(
+        context="mine", store="s", stream_writer=shown.append, execution_info=info, control=control
+    )
+    merged = runtime.merge(Runtime(context="theirs"))
+    assert (merged.context, merged.store, merged.stream_writer) == ("theirs", "s", shown.append)
+    assert runtime.override(context="new").context == "new"
+    assert runtime.patch_execution_info(node_attempt=3).execution_info == info.patch(node_attempt=3)
+    assert (runtime.context, info.node_attempt) == ("mine", 1)
+    with pytest.raises(RuntimeError, match="Cannot patch execution_info before it has been set"):
+        Runtime().patch_execution_info(node_attempt=3)
+    assert (runtime.drain_requested, runtime.drain_reason) == (False, None)
+    control.request_drain("the host goes down")
+    assert (runtime.drain_requested, runtime.drain_reason) == (True, "the host goes down")
+    assert (Runtime().drain_requested, Runtime().drain_reason) == (False, None)

@@ -23,6 +23,7 @@ from stream_helpers import Names
 
 from walgraph import (
     START,
+    TAG_NOSTREAM,
     Command,
     MessagesState,
     Send,
@@ -179,7 +180,7 @@ def test_a_message_in_any_channel_is_shown(way, maybe_log) -> None:
 
 def test_the_tag_nostream_keeps_tokens_back(way, maybe_log) -> None:
     """The message is shown if the node returns it, and not at all otherwise."""
-    quiet = model("not in parts", "not at all").with_config(tags=["nostream"])
+    quiet = model("not in parts", "not at all").with_config(tags=[TAG_NOSTREAM])
 
     def silent(state):
         quiet.invoke("hi")
