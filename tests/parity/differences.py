@@ -455,7 +455,7 @@ PARTINGS: dict[Callable[[Seen, Seen], bool], tuple[str, ...]] = {
     edits_take_the_place_of_all_that_was_due: CALL,
     exit_keeps_what_subgraphs_did: (),
     finished_heads_are_not_forked: CALL,
-    heads_are_resumed: (),
+    heads_are_resumed: ("outcome",),
     answers_are_used_once: (),
     gotos_return_open_questions: ("ran",),
     gotos_do_not_put_off: (),
