@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..replay.history import Checkpoint, backwards, checkpoint_at
 from ..replay.identity import checkpoint_seq
 from ..replay.recover import recover
-from ..wal.log import Log, as_thread_id
+from ..wal.log import Log
+from ..wal.log_reading import as_thread_id
 from . import view
 from .control import StateSnapshot
 from .errors import MissingThreadId, NoLog

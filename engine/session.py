@@ -28,7 +28,8 @@ from ..replay.scopes import base_of, is_current
 from ..replay.state import ThreadState
 from ..wal.codec import GLOBAL
 from ..wal.errors import ThreadBusy, WalgraphError
-from ..wal.log import Log, as_thread_id
+from ..wal.log import Log
+from ..wal.log_reading import as_thread_id
 from ..wal.record import Question, RunResumed
 from . import show
 from .config import merged

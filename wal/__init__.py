@@ -43,7 +43,8 @@ from .errors import (
 )
 from .frame import Header, Summary
 from .head import ThreadHead
-from .log import Log, MemoryLog, Stored, open_log
+from .log import Log, MemoryLog, open_log
+from .log_reading import Stored
 from .store import Durability
 from .writer import Writer
 

@@ -36,7 +36,8 @@ from .directory import check_file, hold, sync_directory, walk_pages
 from .environment import open_environment
 from .errors import LogCorrupt, LogFull, LogInUse
 from .lmdb_store import translate
-from .log import Log, ThreadId, as_thread_id
+from .log import Log
+from .log_reading import ThreadId, as_thread_id
 from .store import Store
 
 SWEEP_BATCH = 64

@@ -1,0 +1,234 @@
+"""The half of a log that reads: anybody, at any time, beside whoever writes.
+
+    LogReading ──► read, frames, head, threads, snapshot          of one thread, or of all
+               ──► fetch, shared, decoder                         values, and the large ones among them
+
+Objects of one path share everything but their own options within a process (``wal.core``).
+
+Invariants:
+1. What this process has appended is written before it is read: every read flushes first.
+2. Values are decoded only through ``decoder``, which fetches large ones and checks their hashes.
+3. In a forked child a log object opens itself again at its first use.
+
+This module must not know what records mean, nor change anything in the log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from .blob import Blob, digest
+from .codec import GLOBAL, Decoder, Registry
+from .core import Core, Options, open_core
+from .errors import LogClosed, LogCorrupt, LogReadOnly
+from .frame import Header
+from .head import ThreadHead, to_head
+from .keyspace import RESTORE
+from .record import Record, Reference, StateFolded
+from .store import Durability, Row, Store
+
+ThreadId = str | int | UUID
+
+
+class Stored(NamedTuple):
+    """A record and its seq."""
+
+    seq: int
+    record: Record
+
+
+class LogReading:
+    """What can be asked of a log. Not made by itself: a ``Log`` is one."""
+
+    def __init__(self, core: Core, *, path: str = "", options: Options) -> None:
+        self._core = core
+        self._options = options
+        self.path = path
+        """The directory; empty for a log in memory."""
+        self.strict = options.strict
+        self.closed = False
+        # Shared values that this process encoded: sent along again with each record that names one, so that it is
+        # there even if a compaction has removed it meanwhile.
+        self._shared: OrderedDict[bytes, tuple[Blob, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Return the path and whether it is open."""
+        return f"<{type(self).__name__} {self.path or 'in memory'}{', closed' if self.closed else ''}>"
+
+    @property
+    def fsync(self) -> str:
+        """What a commit asks of the disk."""
+        return self._core.fsync
+
+    @property
+    def readonly(self) -> bool:
+        """Whether this object refuses to write."""
+        return self._options.readonly
+
+    @property
+    def durability(self) -> Durability:
+        """What a flush survives."""
+        return self._live().store.durability
+
+    @property
+    def durable_lsn(self) -> int:
+        """The position of the last frame that this process knows to be durable."""
+        return self._live().committer.durable_lsn
+
+    @property
+    def store(self) -> Store:
+        """What keeps the bytes; for tools."""
+        return self._live().store
+
+    def read(
+        self, thread_id: ThreadId, after: int = 0, upto: int | None = None, *, decoder: Decoder | None = None
+    ) -> Iterator[Stored]:
+        """Yield a thread's records with after < seq ≤ upto, oldest first.
+
+        Raises:
+            ThreadNotFound: There is no such thread.
+            LogCorrupt: A frame is missing or damaged.
+            UnknownType: A value's class is not known to the decoder.
+        """
+        frames = self.frames(thread_id, after, upto)
+        return _numbered(frames, decoder or self.decoder(), after, upto)
+
+    def frames(
+        self, thread_id: ThreadId, after: int = 0, upto: int | None = None
+    ) -> Iterator[tuple[Header, bytes]]:
+        """Yield header and body of the frames that hold records with after < seq ≤ upto; for tools."""
+        core, thread = self._flushed(thread_id)
+        return core.store.frames(thread, after, upto)
+
+    def head(self, thread_id: ThreadId) -> ThreadHead | None:
+        """Return what the directory says about a thread; None if there is none."""
+        core, thread = self._flushed(thread_id)
+        row = core.store.row(thread)
+        return None if row is None else to_head(row, _status(core, row))
+
+    def threads(
+        self, *, status: str | None = None, prefix: str | None = None, limit: int | None = None
+    ) -> Iterator[ThreadHead]:
+        """Yield the threads in the order of their creation."""
+        core = self._live()
+        core.committer.flush()
+        count = 0
+        for row in core.store.rows():
+            if limit is not None and count >= limit:
+                return
+            if prefix is not None and not row.thread.startswith(prefix):
+                continue
+            found = _status(core, row)
+            if status is None or status == found:
+                count += 1
+                yield to_head(row, found)
+
+    def snapshot(self, thread_id: ThreadId, at: int | None = None) -> tuple[int, bytes] | None:
+        """Return seq and encoded state of the newest snapshot at or before ``at``."""
+        core, thread = self._flushed(thread_id)
+        return core.store.snapshot(thread, at)
+
+    def fetch(self, digest: bytes) -> bytes:
+        """Return the content of a blob.
+
+        Raises:
+            LogCorrupt: It is missing, or not what its digest says.
+        """
+        core = self._live()
+        data = core.store.blob(digest)
+        if data is None:
+            core.committer.flush()
+            data = core.store.blob(digest)
+        found = None if data is None else _digest(data)
+        if data is None or found != digest:
+            what = "missing" if found is None else f"damaged: its bytes hash to {found.hex()}"
+            message = f"The large value {digest.hex()} is {what}."
+            raise LogCorrupt(message, hint=RESTORE, digest=digest.hex())
+        return data
+
+    def decoder(self, registry: Registry = GLOBAL, *, lenient: bool = False) -> Decoder:
+        """Return a decoder that fetches large values from this log."""
+        return Decoder(registry, self.fetch, lenient=lenient)
+
+    def shared(self, ref: Reference, *, lenient: bool = False) -> Any:
+        """Return the value that ``put_shared`` stored."""
+        blobs = self._shared.get(ref.digest)
+        data = blobs[0].data if blobs else self.fetch(ref.digest)
+        return self.decoder(lenient=lenient).value(data)
+
+    # Within
+
+    def _live(self, *, write: bool = False) -> Core:
+        """Return the core, opening it again after a fork.
+
+        Raises:
+            LogClosed: The log was closed.
+            LogReadOnly: The caller wants to write, and must not.
+        """
+        core = self._core
+        if self.closed or core.closed or core.forked:
+            core = self._reopened(core)
+        if write and self.readonly:
+            raise LogReadOnly(
+                f"The log at {self.path} was opened for reading only.", hint="Open it without readonly."
+            )
+        return core
+
+    def _reopened(self, core: Core) -> Core:
+        if self.closed or not core.forked:
+            raise LogClosed(f"The log {self.path or 'in memory'} was closed.", hint="Open it again.")
+        # Another thread of the parent may have held it at the fork.
+        self._lock = threading.Lock()
+        if self.path:
+            self._core = open_core(self.path, self._options._replace(create=False))
+        else:
+            core.forked = False
+        return self._core
+
+    def _flushed(self, thread_id: ThreadId, *, write: bool = False) -> tuple[Core, str]:
+        """Return the core, and the thread after what this process has queued for it was written."""
+        core, thread = self._live(write=write), as_thread_id(thread_id)
+        core.committer.flush_thread(thread)
+        return core, thread
+
+
+def as_thread_id(thread_id: ThreadId) -> str:
+    """Return a thread's id as the text that the log keeps; ``42`` and ``"42"`` are one thread."""
+    text = thread_id if isinstance(thread_id, str) else str(thread_id)
+    if not text:
+        raise ValueError("A thread's id must not be empty.")
+    text.encode()
+    return text
+
+
+_digest = digest
+
+
+def _status(core: Core, row: Row) -> str:
+    """Return the status of a thread, looking for a live owner if it says that it runs."""
+    if row.status != "running" or core.claims.is_alive(row.thread):
+        return row.status
+    return "crashed"
+
+
+def _numbered(
+    frames: Iterator[tuple[Header, bytes]], decoder: Decoder, after: int, upto: int | None
+) -> Iterator[Stored]:
+    for header, body in frames:
+        seq = header.after
+        records = decoder.records(body)
+        if len(records) != header.records:
+            message = f"The frame at lsn {header.lsn} holds {len(records)} records, its header says {header.records}."
+            raise LogCorrupt(message, hint=RESTORE, lsn=header.lsn)
+        for record in records:
+            seq = record.seq if type(record) is StateFolded else seq + 1
+            if seq > after and (upto is None or seq <= upto):
+                yield Stored(seq, record)
+        if seq != header.last:
+            message = f"The frame at lsn {header.lsn} ends at seq {seq}, its header says {header.last}."
+            raise LogCorrupt(message, hint=RESTORE, lsn=header.lsn)
