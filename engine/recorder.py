@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,6 +36,7 @@ from ..replay.plan import unfinished
 from ..wal.codec import Decoder, Encoder
 from ..wal.frame import Summary
 from ..wal.record import Forked, RunEnded, StateEdited, StateFolded, ThreadCreated
+from . import clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ class Recorder:
 
     def now(self) -> int:
         """Return the time in nanoseconds, never earlier than the thread's last barrier."""
-        return max(time.time_ns(), self.state.at)
+        return max(clock.current.time_ns(), self.state.at)
 
     def attach(self, scope: str, blueprint: Blueprint) -> None:
         """Make the graph of a scope known, and fold what the log holds of it."""

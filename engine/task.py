@@ -22,12 +22,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..replay.errors import InvalidUpdateError
 from ..replay.state import UNROUTED
 from ..wal.codec import Encoder
+from . import clock
 from .attempt import Attempts
 from .context import current
 from .control import Command
@@ -271,7 +271,7 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
             except BaseException as error:
                 send, answer = wishes.throw, self_cancelled(error, context.name)
         elif wish.__class__ is Sleep:
-            time.sleep(wish.seconds)
+            clock.pause(wish.seconds)
         elif wish.__class__ is Note:
             try:
                 context.run.recorder.record(wish.records)
@@ -354,7 +354,7 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
                             error = self_cancelled(error, context.name)
                     send, answer = wishes.throw, error
             elif wish.__class__ is Sleep:
-                await asyncio.sleep(wish.seconds)
+                await clock.apause(wish.seconds)
             elif wish.__class__ is Note:
                 try:
                     await context.run.recorder.arecord(wish.records)

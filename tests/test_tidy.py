@@ -67,8 +67,8 @@ RANDOM = (
     "wal/",  # the id of a frame must not repeat, and means nothing
 )
 ALLOWED: dict[str, tuple[str, ...]] = {
-    # These stamp barriers and frames; items carry their own times, and live until one.
-    CLOCK: (*APART, "engine/recorder.py", "wal/table_store.py", "wal/table_items.py", "wal/item_view.py"),
+    # One clock for the engine; the log stamps frames, and items carry their own times, and live until one.
+    CLOCK: (*APART, "engine/clock.py", "wal/table_store.py", "wal/table_items.py", "wal/item_view.py"),
     CHANCE: (*APART, *RANDOM),
     BANNED["print"]: (*APART, "engine/stream.py"),  # ``print_mode`` is for terminals
     BYTES: (),
