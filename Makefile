@@ -9,7 +9,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench fuzz parity clean
+.PHONY: help setup demo test check format bench fuzz parity powerloss clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -17,6 +17,7 @@ help: ## list these targets
 setup: $(STAMP) ## make .venv and install walgraph into it, editable, with what development needs
 
 # The interpreter is the first that is new enough and can make environments; Debian ships ensurepip apart.
+# The tests of power loss compile a small library: where there is no C compiler, one is installed from PyPI.
 $(STAMP): pyproject.toml
 	@set -e; if command -v uv >/dev/null; then \
 	    test -x $(PYTHON) || uv venv --quiet --python '>=3.11' $(VENV); \
@@ -29,6 +30,9 @@ $(STAMP): pyproject.toml
 	    test -x $(PYTHON) || $$candidate -m venv $(VENV); \
 	    $(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
 	fi
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || test "$$(uname)" != Linux || \
+	    if command -v uv >/dev/null; then uv pip install --quiet --python $(PYTHON) ziglang; \
+	    else $(PYTHON) -m pip install --quiet --disable-pip-version-check ziglang; fi
 	@touch $@
 
 demo: setup ## watch a graph be killed and carry on
@@ -57,6 +61,9 @@ bench: setup ## measure, and print tables
 
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
 	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:benchmark --timeout=0
+
+powerloss: setup ## lose power at any instant, WALGRAPH_POWERLOSS_IMAGES (2000) times in each workload
+	WALGRAPH_POWERLOSS_IMAGES=$${WALGRAPH_POWERLOSS_IMAGES:-2000} $(PYTHON) -m pytest tests/powerloss -q -n $(WORKERS) -p no:benchmark --timeout=0
 
 parity: setup ## run random graphs on LangGraph and on walgraph, WALGRAPH_PARITY_EXAMPLES (3000) of each kind
 	WALGRAPH_PARITY_EXAMPLES=$${WALGRAPH_PARITY_EXAMPLES:-3000} $(PYTHON) -m pytest tests/parity -q -n $(WORKERS) -p no:benchmark --timeout=0

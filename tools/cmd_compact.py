@@ -140,6 +140,9 @@ def plan_cut(log: Log, head: ThreadHead, keep_last: int, graph: CompiledGraph | 
         choice = Choice(made[-1], choice.kept, f"cut at the run's own snapshot: {reason}")
     frames = [header for header, _ in log.frames(thread, 0, choice.seq + 1) if header.last <= choice.seq]
     records, size = sum(each.records for each in frames), sum(each.length for each in frames)
+    # The thread's run may have gone on since it was listed.
+    head = log.head(thread) or head
+    whole = whole._replace(records=head.records, bytes=head.bytes)
     freed = size + len(frames) * HEADER_BYTES + _replaced(log, thread, choice.seq)
     if packed is not None:
         freed -= len(packed.data)

@@ -16,6 +16,7 @@ from hypothesis import strategies as some
 from tools_helpers import State, ask, chain, config, fan, one, process, told, two, wal
 
 from walgraph import START, Command, CompiledGraph, Log, StateGraph, StateSnapshot
+from walgraph.tools.cmd_compact import plan_cut
 from walgraph.wal.verify import verify
 
 
@@ -375,6 +376,20 @@ def test_a_run_may_write_meanwhile(tmp_path: Path) -> None:
         assert len(names) > 10
         assert verify(log).ok
     assert process("verify", path).returncode == 0
+
+
+def test_a_plan_counts_a_thread_that_went_on_since_it_was_listed(tmp_path: Path) -> None:
+    """Threads are listed before they are planned; one that ran meanwhile was shown to keep minus 15 records."""
+    path = tmp_path / "log"
+    runs(path, "t", 1)
+    with Log.open(path) as log:
+        (listed,) = log.threads()
+        runs(path, "t", 3)
+        (now,) = log.threads()
+        cut = plan_cut(log, listed, 1, plain_graph(log))
+    assert cut.seq > listed.seq
+    assert cut.records == now.records
+    assert 0 <= cut.kept_records < cut.records
 
 
 def test_a_kill_at_any_instant_leaves_a_whole_log(tmp_path: Path) -> None:
