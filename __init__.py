@@ -35,6 +35,7 @@ from .engine.context import (
     idempotency_key,
 )
 from .engine.control import (
+    RUN_AGAIN,
     TAG_NOSTREAM,
     All,
     Command,
@@ -49,6 +50,8 @@ from .engine.control import (
 )
 from .engine.errors import (
     AnswerError,
+    AttemptsLost,
+    CannotPark,
     EmptyInputError,
     GraphBubbleUp,
     GraphDrained,
@@ -62,10 +65,13 @@ from .engine.errors import (
     NodeTimeoutError,
     NoLog,
     NotAvailable,
+    OutcomeTableError,
+    OutcomeUnknown,
     OutsideOfRun,
     ParentCommand,
     RecordedError,
     StepTimeout,
+    TransactionEnded,
     UnknownInterruptError,
 )
 from .engine.graph import CompiledGraph, CompiledStateGraph
@@ -127,6 +133,7 @@ if typing.TYPE_CHECKING:
     from .engine.error_code import ErrorCode, create_error_message
     from .engine.functional import entrypoint, task
     from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
+    from .engine.once import EffectCall
     from .engine.parts import (
         CheckpointPayload,
         CheckpointStreamPart,
@@ -171,6 +178,7 @@ _ON_DEMAND = {
     "CustomStreamPart": ".engine.parts",
     "DebugPayload": ".engine.parts",
     "DebugStreamPart": ".engine.parts",
+    "EffectCall": ".engine.once",
     "ErrorCode": ".engine.error_code",
     "GetOp": ".engine.store",
     "GraphOutput": ".engine.parts",
@@ -224,15 +232,18 @@ __all__ = [
     "END",
     "MISSING",
     "REMOVE_ALL_MESSAGES",
+    "RUN_AGAIN",
     "START",
     "TAG_NOSTREAM",
     "All",
     "AnswerError",
     "AnyValue",
+    "AttemptsLost",
     "BaseCache",
     "BaseStore",
     "BinaryOperatorAggregate",
     "CachePolicy",
+    "CannotPark",
     "CheckpointNotFound",
     "CheckpointPayload",
     "CheckpointStreamPart",
@@ -246,6 +257,7 @@ __all__ = [
     "DebugPayload",
     "DebugStreamPart",
     "Durability",
+    "EffectCall",
     "EmptyChannelError",
     "EmptyInputError",
     "EphemeralValue",
@@ -298,6 +310,8 @@ __all__ = [
     "NotALog",
     "NotAvailable",
     "NotSerializable",
+    "OutcomeTableError",
+    "OutcomeUnknown",
     "OutsideOfRun",
     "Overwrite",
     "ParentCommand",
@@ -329,6 +343,7 @@ __all__ = [
     "ThreadNotFound",
     "TimeoutPolicy",
     "Topic",
+    "TransactionEnded",
     "UnknownInterruptError",
     "UnknownType",
     "UntrackedValue",

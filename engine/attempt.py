@@ -19,11 +19,12 @@ import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..wal.record import AttemptFailed
+from .errors import AttemptsLost
 from .failure import failure_of
 from .retry import delay, policy_for
 
 if TYPE_CHECKING:
-    from ..replay.state import Outcome
+    from ..replay.state import Intent, Outcome
     from .context import TaskContext
     from .retry import RetryPolicy
     from .run import Run
@@ -74,6 +75,35 @@ class Attempts:
             return 0.0
         left = min(held.due_at - self._context.run.recorder.now(), held.due_at - held.at)
         return max(0, left) / SECOND
+
+    def lost(self, intent: Intent) -> None:
+        """Count an attempt that began, and ended with its process.
+
+        Raises:
+            AttemptsLost: No policy allows another.
+        """
+        self._failed = intent.attempt
+        self._context.first_at = self._context.first_at or intent.at
+        allowed = max((policy.max_attempts for policy in self._policies), default=None)
+        if allowed is not None and intent.attempt >= allowed:
+            message = (
+                f"task {self._context.name!r} of thread {self._context.run.thread!r} began {intent.attempt} times, and "
+                f"its process died each time or had to give up; its retry policy allows {allowed} attempts"
+            )
+            raise AttemptsLost(
+                message,
+                hint="Look what kills it; invoke(None, config) gives it all its attempts again.",
+                task=self._context.name,
+                attempts=intent.attempt,
+            )
+
+    def failed(self, error: BaseException) -> AttemptFailed:
+        """Return the record of an attempt that is over, and is not followed by another."""
+        now = self._context.run.recorder.now()
+        attempt, first_at = self._context.attempt, self._context.first_at or now
+        return AttemptFailed(
+            self._context.run.scope, self._context.path, failure_of(error), attempt, first_at, now, now
+        )
 
     def next(self) -> int:
         """Return the number of the attempt that begins now, from 1."""

@@ -25,14 +25,14 @@ import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ..replay.errors import NonDeterminism
-from ..replay.state import FINISHED
+from ..replay.state import FAILED, FINISHED
 from ..wal.errors import NotSerializable
 from ..wal.record import TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
 from .context import CallContext, here, watching
 from .effect import Done, Overrun
 from .errors import GraphInterrupt
-from .failure import add_notes, ended_by
+from .failure import add_notes, ended_by, unpacked
 from .interrupt import shown
 from .node import Callee, check_stoppable, name_of
 from .show import called, start
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..replay.state import Outcome
     from .cache import BaseCache, Namespace
     from .context import TaskContext
+    from .once import Attempted, Once
     from .policy import Policies
     from .run import Run
     from .wish import Wish
@@ -79,12 +80,15 @@ class TaskFunction(Generic[P, R]):
         function: The function, synchronous or not.
         name: What the log calls it.
         policies: How calls are retried, cached and limited in time.
+        once: What was told of a function that is called at most once; None for all others.
 
     Raises:
         InvalidGraph: It has a time-out and is synchronous.
     """
 
-    def __init__(self, function: Callable[P, Any], name: str | None, policies: Policies) -> None:
+    def __init__(
+        self, function: Callable[P, Any], name: str | None, policies: Policies, once: Once | None = None
+    ) -> None:
         functools.update_wrapper(self, function)
         self.name = name or name_of(function)
         self.callee = TaskCallee(function)
@@ -92,6 +96,7 @@ class TaskFunction(Generic[P, R]):
         self.policies = policies
         self.cache_policy = policies.cache
         self.timeout = policies.timeout
+        self.once = once
 
     def clear_cache(self, cache: BaseCache[Any]) -> None:
         """Forget all results of this function that a cache holds."""
@@ -113,6 +118,7 @@ class TaskFunction(Generic[P, R]):
             OutsideOfRun: No node, task or entrypoint is running.
             NonDeterminism: Another call is recorded in this place.
             RuntimeError: A coroutine function is called from synchronous code.
+            NoLog: It is called at most once, in a graph of which nothing is kept.
         """
         caller = here("task")
         if (watch := watching.get()) is not None:
@@ -131,7 +137,12 @@ class TaskFunction(Generic[P, R]):
         if outcome is not None and (pending := outcome.pending()):
             return SyncAsyncFuture.failed(GraphInterrupt(shown(pending)))
         context = CallContext(caller, path, self.name)
-        wishes = self._attempts(context, (args, kwargs), call, outcome)
+        attempted = None
+        if self.once is not None:
+            if outcome is not None and outcome.status == FAILED and outcome.intent is None:
+                return SyncAsyncFuture.failed(self._failed(run, outcome))
+            attempted = self._attempted(self.once, context, (args, kwargs), call, outcome)
+        wishes = self._attempts(context, (args, kwargs), call, outcome, attempted)
         if run.is_async and _on_loop():
             future = SyncAsyncFuture.of_coroutine(self._acarry_out(wishes, context))
         elif self.callee.is_async:
@@ -145,8 +156,33 @@ class TaskFunction(Generic[P, R]):
         caller.children.append(future)
         return future
 
+    def _attempted(
+        self,
+        once: Once,
+        context: CallContext[Run],
+        argument: Any,
+        call: tuple[str, bytes, str],
+        outcome: Outcome | None,
+    ) -> Attempted:
+        """Return what makes a call at most once; most programs have none and never load it."""
+        from .once import Attempted
+
+        wish = Call(self.callee, argument, self.timeout)
+        # What is to be tried again whenever it fails must say so itself.
+        return Attempted(once, context, call, wish, self.policies.retry or (), outcome)
+
+    def _failed(self, run: Run, outcome: Outcome) -> BaseException:
+        """Return what an at-most-once call raised that its caller makes again, being retried itself."""
+        assert outcome.failure is not None, "it failed"
+        return unpacked(b"", outcome.failure, run.recorder.registry)
+
     def _attempts(
-        self, context: TaskContext[Run], argument: Any, call: tuple[str, bytes, str], outcome: Outcome | None
+        self,
+        context: TaskContext[Run],
+        argument: Any,
+        call: tuple[str, bytes, str],
+        outcome: Outcome | None,
+        attempted: Attempted | None,
     ) -> Generator[Wish, Any, tuple[Done, Any]]:
         run, place = context.run, None
         try:
@@ -156,10 +192,13 @@ class TaskFunction(Generic[P, R]):
                 found = yield Ask(place.look, place.alook)
                 if found is not None:
                     return self._returned(context, found[0], call)._replace(is_cached=True), found[0]
-            retry = self.policies.retry
-            retry = run.program.task_policies.retry if retry is None else retry
-            wish = Call(self.callee, argument, self.timeout)
-            value = yield from tried(wish, context, retry or (), outcome)
+            if attempted is not None:
+                value = yield from attempted.value()
+            else:
+                retry = self.policies.retry
+                retry = run.program.task_policies.retry if retry is None else retry
+                wish = Call(self.callee, argument, self.timeout)
+                value = yield from tried(wish, context, retry or (), outcome)
         except BaseException as error:
             done = ended_by(error, run, context, outcome)
             # A question is bound to the call that asked it, so that its answer goes to no other.
@@ -167,6 +206,8 @@ class TaskFunction(Generic[P, R]):
                 record._replace(call=call) if isinstance(record, TaskInterrupted) else record
                 for record in done.records
             )
+            if attempted is not None:
+                records = attempted.records + records
             return done._replace(records=records), None
         if place is not None and not context.questions:
             yield Ask(functools.partial(place.keep, value), functools.partial(place.akeep, value))

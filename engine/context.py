@@ -21,8 +21,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from ..replay.identity import TASK_SEPARATOR, checkpoint_id, child_scope, task_id
-from .errors import OutsideOfRun
+from ..replay.identity import TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
+from .errors import CannotPark, OutsideOfRun
 from .metadata import noted, place_of
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class Surroundings(Protocol):
     scope: str
     config: dict[str, Any]
     run_id: str
+    admission: str
     context: Any
     store: Any
     control: RunControl | None
@@ -211,6 +212,7 @@ class TaskContext(Generic[RunT]):
         "children",
         "entered",
         "first_at",
+        "key",
         "known",
         "name",
         "path",
@@ -231,6 +233,8 @@ class TaskContext(Generic[RunT]):
         self.slot: Slot | None = None
         """This call's place among those that may run at once on the event loop, if they are limited."""
         self._id: str | None = None
+        self.key: str | None = None
+        """What the outside world knew an earlier attempt by, if that is recorded."""
         self.first_at = 0
         self.answers: dict[str, Any] = {}
         self.known: tuple[Question, ...] = ()
@@ -272,6 +276,21 @@ class TaskContext(Generic[RunT]):
         if self._id is None:
             self._id = task_id(self.run.thread, self.run.scope, self.base, self.path)
         return self._id
+
+    @property
+    def idempotency_key(self) -> str:
+        """What the outside world is to know the task by: the same on every attempt, in every process."""
+        if self.key is None:
+            # Without a log nothing tells the tasks of two runs apart but what the runs were called.
+            self.key = self.id if self.run.thread else key_of(self.run.admission, self.id)
+        return self.key
+
+    def ensure_may_park(self, asked: str) -> None:
+        """See that the task may be stopped here and begin again later.
+
+        Raises:
+            CannotPark: It is done at most once, or part of what is.
+        """
 
     @property
     def config(self) -> dict[str, Any]:
@@ -363,11 +382,27 @@ class CallContext(TaskContext[RunT]):
         name: The task function's name.
     """
 
-    __slots__ = ("caller",)
+    __slots__ = ("caller", "is_once")
 
     def __init__(self, caller: TaskContext[RunT], path: Path, name: str) -> None:
         super().__init__(caller.run, path, name, caller.base, caller.step)
         self.caller = caller
+        self.is_once = False
+        """Whether the call is made at most once, so that its body cannot begin again."""
+
+    def ensure_may_park(self, asked: str) -> None:
+        """See that the call may be stopped here and begin again later.
+
+        Raises:
+            CannotPark: It is made at most once, or part of a call that is.
+        """
+        if self.is_once:
+            message = (
+                f"{asked} was called in task {self.name!r} of thread {self.run.thread!r}, which is done at most once; "
+                "to go on after it the body would have to begin again"
+            )
+            raise CannotPark(message, hint=f"Call {asked} before the task, in what calls it.", task=self.name)
+        self.caller.ensure_may_park(asked)
 
     @property
     def scope_of_task(self) -> str:
@@ -441,9 +476,13 @@ def get_stream_writer() -> Callable[[Any], None]:
 
 
 def idempotency_key() -> str:
-    """Return a key for the outside world: the same for every attempt at this task, different for every other.
+    """Return a key for the outside world: the same for every attempt at this task, different for every other task.
+
+    It has 36 characters, hexadecimal digits and hyphens. It is made of the thread's id and the place of the task in its
+    history; not of what the task is given, nor of the log: another log's thread of the same id has the same keys. In a
+    copy of a thread and on a branch tasks have keys of their own, but for at-most-once calls that had begun before.
 
     Raises:
         OutsideOfRun: No task is running.
     """
-    return here("idempotency_key").id
+    return here("idempotency_key").idempotency_key

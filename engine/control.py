@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ..replay.channel import Overwrite
@@ -173,6 +174,20 @@ class PregelTask(NamedTuple):
     result: Any = None
 
 
+class Verdict(Enum):
+    """What can be said of an attempt of which nobody knows how it ended, besides the value that it came to."""
+
+    RUN_AGAIN = "run again"
+
+    def __repr__(self) -> str:
+        """Return the name that users write."""
+        return self.name
+
+
+RUN_AGAIN = Verdict.RUN_AGAIN
+"""What ``reconcile`` or a person answers if an attempt did not take effect, so that the task is to be done again."""
+
+
 class StateSnapshot(NamedTuple):
     """A checkpoint, as users see it."""
 
@@ -216,4 +231,5 @@ register_type(
     decode=lambda plain: Interrupt(plain[0], plain[1], response_schema=plain[2]),
 )
 register_type(Final, name="walgraph:Final")
+register_type(Verdict, name="walgraph:Verdict")
 register_type(Overwrite, name="walgraph:Overwrite")

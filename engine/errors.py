@@ -13,7 +13,12 @@
     ├── NodeTimeoutError        WAL-E230  it: an attempt took longer than it may
     ├── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
     ├── InvalidCacheKey         WAL-E232  you: a key_func returned no key              (a TypeError)
-    └── InvalidNamespaceError   WAL-E240  you: a store cannot have such a namespace    (a ValueError)
+    ├── InvalidNamespaceError   WAL-E240  you: a store cannot have such a namespace    (a ValueError)
+    ├── OutcomeUnknown          WAL-E250  you: find out whether an effect took place
+    ├── AttemptsLost            WAL-E251  you: a task kills its process each time      (a RuntimeError)
+    ├── CannotPark              WAL-E252  you: an at-most-once task cannot wait        (a RuntimeError)
+    ├── TransactionEnded        WAL-E253  you: a function ended the transaction it is in
+    └── OutcomeTableError       WAL-E254  you: a database cannot keep outcomes
     Parked (BaseException): not errors; they travel through user code and stop a task or a run
     ├── GraphInterrupt          a task asks
     ├── ParentCommand           a task steers the graph above
@@ -47,6 +52,8 @@ if TYPE_CHECKING:
     from ..wal.record import Failure
 __all__ = [
     "AnswerError",
+    "AttemptsLost",
+    "CannotPark",
     "CheckpointNotFound",
     "EmptyChannelError",
     "EmptyInputError",
@@ -66,11 +73,14 @@ __all__ = [
     "NodeTimeoutError",
     "NonDeterminism",
     "NotAvailable",
+    "OutcomeTableError",
+    "OutcomeUnknown",
     "OutsideOfRun",
     "ParentCommand",
     "Parked",
     "RecordedError",
     "StepTimeout",
+    "TransactionEnded",
     "UnknownInterruptError",
 ]
 
@@ -203,6 +213,40 @@ class InvalidNamespaceError(WalgraphError, ValueError):
     """A namespace of a store is empty, reserved, or has a label that is none; nothing was read or put."""
 
     code = "WAL-E240"
+
+
+class OutcomeUnknown(WalgraphError):
+    """An at-most-once task began, and nobody can say whether it took effect; it was not begun again.
+
+    A body raises it where its own exception leaves that open, and ``reconcile`` where it cannot tell either.
+    ``details`` are those of the attempt: ``key``, ``task``, ``call``, ``attempt``, ``since``, ``thread``.
+    """
+
+    code = "WAL-E250"
+
+
+class AttemptsLost(WalgraphError, RuntimeError):
+    """Every attempt that an at-most-once task's retry policy allows began, and its process died."""
+
+    code = "WAL-E251"
+
+
+class CannotPark(WalgraphError, RuntimeError):
+    """The body of an at-most-once task is to wait for an answer, for which it would have to begin again."""
+
+    code = "WAL-E252"
+
+
+class TransactionEnded(WalgraphError, RuntimeError):
+    """A transactional task is to end its transaction itself, so that effect and outcome would not be one commit."""
+
+    code = "WAL-E253"
+
+
+class OutcomeTableError(WalgraphError, RuntimeError):
+    """A database cannot keep the outcomes of transactional tasks: its table of that name is another, or unreadable."""
+
+    code = "WAL-E254"
 
 
 class NodeCancelledError(WalgraphError):

@@ -21,7 +21,7 @@ from ..wal.codec import Decoder, Encoder
 from ..wal.errors import ValueProblem
 from ..wal.record import Failure, TaskFailed, TaskInterrupted
 from .effect import Done
-from .errors import GraphInterrupt, NodeCancelledError, RecordedError
+from .errors import GraphInterrupt, NodeCancelledError, OutcomeUnknown, RecordedError
 from .response import refused_question
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def add_notes(
             if has_returned
             else ("it has no outcome yet; what it called by @task is kept", "runs this task again")
         )
+        if isinstance(error, OutcomeUnknown):
+            safe, again = "nobody knows what became of it", "asks again what did, and does not begin it"
         error.add_note(
             f"in step {context.step} of thread {run.thread!r}{tries}: {safe}, and so are outcomes of the step's other "
             f"tasks; after mending the cause, invoke(None, config) {again}"

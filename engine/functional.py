@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..wal.log import Log
     from .cache import BaseCache
     from .control import Durability
+    from .once import Effect, EffectCall, OnUnknown
     from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
 
@@ -65,6 +66,9 @@ def task(
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | TimeoutPolicy = None,
+    effect: Effect = "at_least_once",
+    reconcile: Callable[[str, EffectCall], Any] | None = None,
+    on_unknown: OnUnknown = "raise",
 ) -> TaskDecorator: ...
 def task(
     function: Any = None,
@@ -74,6 +78,9 @@ def task(
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | TimeoutPolicy = None,
+    effect: Effect = "at_least_once",
+    reconcile: Callable[[str, EffectCall], Any] | None = None,
+    on_unknown: OnUnknown = "raise",
 ) -> Any:
     """Make a function whose calls are recorded.
 
@@ -83,17 +90,30 @@ def task(
         retry_policy: When and how often to try again if it raises; None for what the entrypoint was told.
         cache_policy: How its results are kept, to be used again for equal arguments.
         timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``; for coroutine functions.
+        effect: What happens when the process dies while the body runs. ``at_least_once``: it begins again.
+            ``at_most_once``: it does not, unless ``reconcile`` or a person says so; that it begins is durable before it
+            does, which costs a flush, and only its own ``retry_policy`` has it tried again.
+        reconcile: For ``at_most_once``: what says how an attempt ended of which nobody knows. Given the idempotency key
+            and an ``EffectCall``, it returns what the call is to return, or ``RUN_AGAIN``, or raises.
+        on_unknown: For ``at_most_once``, if that cannot say or is not there: ``raise`` ``OutcomeUnknown``, or
+            ``interrupt``: ask a person, who answers with what the call is to return, or with ``RUN_AGAIN``.
 
     Returns:
         A function that returns a future: ``.result()`` in synchronous code, ``await`` in coroutines.
 
     Raises:
-        InvalidGraph: The time-out makes no sense, or the function is synchronous and cannot have one.
+        InvalidGraph: The time-out makes no sense, or the function is synchronous and cannot have one; or what is said
+            of its effect makes none.
     """
     policies = Policies.of(retry_policy, cache_policy, timeout)
 
     def decorate(decorated: Any) -> TaskFunction[Any, Any]:
-        return TaskFunction(decorated, name, policies)
+        once = None
+        if (effect, reconcile, on_unknown) != ("at_least_once", None, "raise"):
+            from .once import checked_effect
+
+            once = checked_effect(effect, reconcile, on_unknown, name or name_of(decorated))
+        return TaskFunction(decorated, name, policies, once)
 
     return decorate if function is None else decorate(function)
 

@@ -42,8 +42,10 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
         pydantic.ValidationError: The answer does not fit; the question stays open (``is_invalid_resume``).
         NotAvailable: ``response_schema`` is a type, and pydantic is not installed.
         OutsideOfRun: No task is running.
+        CannotPark: The task that is running is done at most once, so that it cannot begin again with the answer.
     """
     context = here("interrupt")
+    context.ensure_may_park("interrupt()")
     position = context.questions
     context.questions += 1
     # A question keeps the id it was asked under, even in a copy of the thread, where the task has another id.

@@ -10,7 +10,8 @@ batch, so that a wide fan-out costs few flushes. Where it does not wait, they ta
     durability   an append is answered …                             the log then holds
     sync         once it is durable                                  every record
     async        once it is queued; the flusher writes it soon       every record, soon
-    exit         once it is known to be serializable                 nothing, until ``settle`` writes one StateFolded
+    exit         once it is known to be serializable                 nothing, until ``settle`` or ``harden`` writes one
+                                                                     StateFolded for all since the last
     none         at once (no log, or a subgraph that wants none)     nothing
 
 Invariants:
@@ -209,6 +210,27 @@ class Recorder:
 
         self.writer.flush_soon().add_done_callback(flushed)
 
+    def harden(self) -> None:
+        """Return when everything recorded so far is durable, whatever the mode.
+
+        Under ``sync`` it is. Under ``exit``, where nothing is written yet, the state is: what happened since the last
+        time, the run's admission included, as one folded state.
+
+        Raises:
+            LogError: The log cannot take it.
+        """
+        if self.writer is None or self._waits is not None:
+            return
+        self._save()
+        self.writer.flush()
+
+    async def aharden(self) -> None:
+        """Do what ``harden`` does, without blocking the event loop while the log flushes."""
+        if self.writer is None or self._waits is not None:
+            return
+        self._save()
+        await self.writer.flush_async()
+
     def settle(self) -> None:
         """Write what only the end of the run writes, and wait until all of it is durable."""
         if self.writer is not None:
@@ -371,12 +393,14 @@ class Recorder:
         """Write the run as one folded state: what durability ``exit`` keeps of it."""
         if self.writer is None or not self._unsaved:
             return
+        with self._lock:
+            self._save_state(self.writer)
+
+    def _save_state(self, writer: Writer) -> None:
         state = self.state
         scopes = {
             # The barriers between the last stored one and this were never written, so they are nobody's parent.
-            scope: graph._replace(parent=self._stored_base.get(scope))
-            if graph.base > self.writer.seq
-            else graph
+            scope: graph._replace(parent=self._stored_base.get(scope)) if graph.base > writer.seq else graph
             for scope, graph in state.scopes.items()
         }
         state = state._replace(scopes=scopes)
@@ -386,7 +410,9 @@ class Recorder:
             records.append(ThreadCreated(self._created_at, self.thread, None))
         records.append(StateFolded(state.seq, thread_to_plain(state)))
         summary = Summary(root.ended or "running", self.name, root.step, unfinished(root)[:SUMMARY_NAMES])
-        self.writer.append(records, summary, registry=self.registry)
+        writer.append(records, summary, registry=self.registry)
+        self._created_at = None
+        self._stored_base = {scope: graph.base for scope, graph in scopes.items()}
         self.state = state
         self._unsaved = False
 

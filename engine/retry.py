@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from ..replay.errors import InvalidUpdateError, ReplayProblem
 from ..wal.errors import LogError, ThreadProblem, ValueProblem
-from .errors import InvalidGraph, NodeCancelledError
+from .errors import AttemptsLost, CannotPark, InvalidGraph, NodeCancelledError, OutcomeUnknown
 from .response import refused_question
 
 _HOPELESS = (
@@ -44,6 +44,9 @@ _HOPELESS = (
     ReplayProblem,
     ThreadProblem,
     ValueProblem,
+    OutcomeUnknown,
+    AttemptsLost,
+    CannotPark,
 )
 """Errors that speak of the code or of this machine, so that another attempt would end alike."""
 

@@ -76,6 +76,8 @@ class Run:
         """The scope of the graph whose task runs this one, if this is a subgraph."""
         self.config = config
         self.run_id = ""
+        self.admission = ""
+        """The id of the outermost run around this one, itself included."""
         self.context: Any = None
         self.store: Any = None
         self.control: RunControl | None = None

@@ -316,6 +316,7 @@ class Session:
     def _make_run(self, recorder: Recorder, thread: str, scope: str) -> Run:
         run = Run(self.graph.program, recorder, thread, scope, self.config)
         run.run_id = str(self.config.get("run_id") or uuid.uuid4())
+        run.admission = run.run_id if self.parent is None else self.parent.run.admission
         run.context = self.context
         above = self.parent.run.store if self.parent is not None else None
         run.store = above if above is not None else self.graph.settings.store

@@ -274,7 +274,10 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
             clock.pause(wish.seconds)
         elif wish.__class__ is Note:
             try:
-                context.run.recorder.record(wish.records)
+                if wish.records:
+                    context.run.recorder.record(wish.records)
+                if wish.is_durable:
+                    context.run.recorder.harden()
             except BaseException as error:
                 send, answer = wishes.throw, error
         elif wish.__class__ is Ask:
@@ -357,7 +360,10 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
                 await clock.apause(wish.seconds)
             elif wish.__class__ is Note:
                 try:
-                    await context.run.recorder.arecord(wish.records)
+                    if wish.records:
+                        await context.run.recorder.arecord(wish.records)
+                    if wish.is_durable:
+                        await context.run.recorder.aharden()
                 except BaseException as error:
                     send, answer = wishes.throw, error
             elif wish.__class__ is Ask:

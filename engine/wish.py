@@ -2,7 +2,7 @@
 
     Call(callee, argument)   that user code is called       → what it returned, or raised
     Sleep(seconds)           some rest                      → nothing
-    Note(records)            that these are in the log      → nothing, or why they cannot be
+    Note(records)            that these are in the log      → nothing, or why they cannot be; durable if it says so
     Ask(ask, aask)           what a cache says              → its answer
     Join(children)           that these calls have ended    → nothing
 
@@ -36,9 +36,10 @@ class Sleep(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Wanted: that these records are in the log, as the run's mode asks."""
+    """Wanted: that these records are in the log, as the run's mode asks; or durable, with all before them."""
 
     records: tuple[Record, ...]
+    is_durable: bool = False
 
 
 class Join(NamedTuple):

@@ -38,6 +38,7 @@ from ..wal.record import (
     TaskFinished,
     TaskInterrupted,
     TaskRouted,
+    TaskStarted,
     ThreadCreated,
 )
 from .branch import adopted
@@ -62,6 +63,7 @@ from .state import (
     WAITING,
     Caught,
     GraphState,
+    Intent,
     Outcome,
     Retry,
     ThreadState,
@@ -187,7 +189,11 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             before = graph.outcomes.get(path) or NOTHING
             retry = Retry(attempt, first_at, at, due_at)
             status = UNROUTED if before.returned else DUE
-            return _with(graph, path, before._replace(status=status, retry=retry))
+            return _with(graph, path, before._replace(status=status, retry=retry, intent=None))
+        case TaskStarted(_, path, call, key, attempt, at):
+            before = graph.outcomes.get(path) or NOTHING
+            intent = Intent(key, attempt, at)
+            return _with(graph, path, before._replace(status=DUE, call=call, failure=None, intent=intent))
         case TaskInterrupted(_, path, questions, call):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, _asked(before, questions)._replace(call=call))
@@ -333,7 +339,7 @@ def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskF
     status = FINISHED
     if goto is None:
         status, goto = UNROUTED, ()
-    fields = (status, writes, goto, call, None, 0, before.questions, before.answers, True, None, None)
+    fields = (status, writes, goto, call, None, 0, before.questions, before.answers, True, None, None, None)
     outcome = new(Outcome, fields)
     return with_field(graph, OUTCOMES, graph.outcomes.put(path, outcome))
 

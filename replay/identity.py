@@ -53,7 +53,16 @@ def task_id(thread: str, scope: str, base: int, path: Path) -> str:
         path: The task's path within the step.
     """
     raw = xxhash.xxh3_128_hexdigest(f"{thread}\0{scope}\0{base}\0{path!r}".encode("utf-8", "surrogatepass"))
+    return _uuid(raw)
+
+
+def _uuid(raw: str) -> str:
     return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
+
+
+def key_of(run: str, task: str) -> str:
+    """Return an idempotency key of a task of a run that no log knows, in the form that task ids have."""
+    return _uuid(xxhash.xxh3_128_hexdigest(f"{run}|{task}".encode("utf-8", "surrogatepass")))
 
 
 def question_id(task: str, index: int) -> str:

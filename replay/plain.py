@@ -19,7 +19,7 @@ from ..wal.errors import FormatTooNew
 from ..wal.record import Failure, Question, Reference
 from ..wal.wire import FROM_WIRE, TO_WIRE
 from .ledger import Ledger
-from .state import NO_INPUT, Caught, GraphState, Outcome, Retry, ThreadState, Unread
+from .state import NO_INPUT, Caught, GraphState, Intent, Outcome, Retry, ThreadState, Unread
 
 FORM = 1
 """The version of the plain form."""
@@ -137,16 +137,17 @@ def _outcome_to_plain(outcome: Outcome) -> list[Any]:
         [list(answer) for answer in outcome.answers],
         outcome.returned,
     ]
-    if outcome.retry is not None or outcome.caught is not None:
-        # Left out where there is neither, which is nearly always.
-        plain.append(None if outcome.retry is None else list(outcome.retry))
-        plain.append(None if outcome.caught is None else list(outcome.caught))
+    rare: list[tuple[Any, ...] | None] = [outcome.retry, outcome.caught, outcome.intent]
+    # Those at the end are left out where there are none, which is nearly always.
+    while rare and rare[-1] is None:
+        rare.pop()
+    plain.extend(None if each is None else list(each) for each in rare)
     return plain
 
 
 def _outcome_from_plain(plain: list[Any]) -> Outcome:
     status, writes, goto, call, failure, attempts, questions, answers, returned, *rest = plain
-    retry, caught = rest or (None, None)
+    retry, caught, intent = (*rest, None, None, None)[:3]
     return Outcome(
         status,
         tuple((channel, value) for channel, value in writes),
@@ -159,6 +160,7 @@ def _outcome_from_plain(plain: list[Any]) -> Outcome:
         returned,
         None if retry is None else Retry(*retry),
         None if caught is None else Caught(*caught),
+        None if intent is None else Intent(*intent),
     )
 
 

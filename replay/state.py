@@ -53,6 +53,14 @@ class Caught(NamedTuple):
     error: bytes
 
 
+class Intent(NamedTuple):
+    """An attempt at an at-most-once task that began, and of which nobody recorded how it ended."""
+
+    key: str
+    attempt: int
+    at: int
+
+
 class Outcome(NamedTuple):
     """What one task has come to so far."""
 
@@ -68,6 +76,7 @@ class Outcome(NamedTuple):
     """Whether the body returned, so that at most its routers are left to run."""
     retry: Retry | None = None
     caught: Caught | None = None
+    intent: Intent | None = None
 
     def pending(self) -> tuple[Question, ...]:
         """Return the questions that have no answer yet."""

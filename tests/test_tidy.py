@@ -32,8 +32,8 @@ PARAMETERS = 7
 
 WIDE = {"add_node", "compile", "invoke", "ainvoke", "stream", "astream"}
 """Methods of the engine's public classes, as wide as LangGraph's, so that changing an import is enough to port."""
-WIDE_MODULES = {"engine/functional.py": {"__init__"}}
-"""The same for what is a decorator's class: ``entrypoint``."""
+WIDE_MODULES = {"engine/functional.py": {"__init__", "task"}}
+"""The same for decorators: the class ``entrypoint``, and ``task``."""
 
 CLOCK = "take the time from the record or the driver: time enters only through records"
 CHANCE = "derive it (replay.identity), or take it from the driver: the same input gives the same id"

@@ -40,6 +40,7 @@ from ..wal.record import (
     TaskFinished,
     TaskInterrupted,
     TaskRouted,
+    TaskStarted,
     ThreadCreated,
     Write,
 )
@@ -145,6 +146,10 @@ def line_of(record: Record) -> Line:
         case AttemptFailed(_, path, failure, attempt, _, at, due_at):
             then = f" · attempt {attempt}, the next after {(due_at - at) / 1e9:.3g} s"
             return Line(path_text(path), f"{visible(failure.type)}: {shortened(failure.text)}{then}")
+        case TaskStarted(_, path, call, key, attempt):
+            tries = f" · attempt {attempt}" if attempt > 1 else ""
+            called = f"{visible(call[0])}{shortened(call[2], 26)}"
+            return Line(path_text(path), f"{called} begins, at most once · key {visible(key)}{tries}")
         case TaskInterrupted(_, path, questions):
             asked = ", ".join(preview(question.value) for question in questions)
             return Line(path_text(path), f"asks {asked}" if questions else "waits for what it runs")

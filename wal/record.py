@@ -31,7 +31,7 @@ Invariants:
 1. The union ``Record`` is closed: every ``match`` over it ends in ``assert_never``.
 2. ``KINDS`` numbers are part of the on-disk format; golden bytes in ``tests/wal/golden`` pin each of them.
 3. Time is in the barriers (``at``, nanoseconds since 1970, never smaller than the thread's last), and in
-   ``AttemptFailed``, since attempts are timed; nowhere else.
+   ``AttemptFailed`` and ``TaskStarted``, since attempts are timed; nowhere else.
 
 This module must not know what records mean, nor how they are stored.
 """
@@ -176,6 +176,22 @@ class AttemptFailed(NamedTuple):
     due_at: int
 
 
+class TaskStarted(NamedTuple):
+    """The body of an at-most-once ``@task`` is about to begin; durable before it does, in every mode.
+
+    Until ``TaskFinished`` or ``AttemptFailed`` says how it ended nobody knows whether it took effect.
+    """
+
+    scope: str
+    path: Path
+    call: tuple[str, bytes, str]
+    """What was called, as in ``TaskFinished``."""
+    key: str
+    """What the outside world knows the call by: the same for all its attempts."""
+    attempt: int
+    at: int
+
+
 class TaskInterrupted(NamedTuple):
     """A task asked and cannot go on without answers; what it asked before has lost its answer, which did not fit."""
 
@@ -265,6 +281,7 @@ Record: TypeAlias = (
     | StateEdited
     | Forked
     | StateFolded
+    | TaskStarted
 )
 
 KINDS: dict[int, type[Record]] = {
@@ -283,6 +300,7 @@ KINDS: dict[int, type[Record]] = {
     13: Forked,
     14: StateFolded,
     15: AttemptFailed,
+    16: TaskStarted,
 }
 """Kind number on disk → record class."""
 

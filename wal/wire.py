@@ -43,6 +43,7 @@ from .record import (
     TaskFinished,
     TaskInterrupted,
     TaskRouted,
+    TaskStarted,
     ThreadCreated,
 )
 
@@ -172,6 +173,11 @@ def _attempt_failed(record: Any, _values: Values) -> list[Any]:
     return [15, scope, [*path], _failure(failure), *rest]
 
 
+def _task_started(record: Any, _values: Values) -> list[Any]:
+    scope, path, call, *rest = record
+    return [16, scope, [*path], [*call], *rest]
+
+
 TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     ThreadCreated: _thread_created,
     RunStarted: _run_started,
@@ -188,6 +194,7 @@ TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     Forked: _forked,
     StateFolded: _state_folded,
     AttemptFailed: _attempt_failed,
+    TaskStarted: _task_started,
 }
 """Record class → what makes its array and collects its user values."""
 
@@ -240,6 +247,11 @@ def _read_attempt_failed(scope: str, path: list[Any], failure: list[Any], *rest:
     return AttemptFailed(scope, tuple(path), _read_failure(failure), *rest)
 
 
+def _read_task_started(scope: str, path: list[Any], call: list[Any], *rest: Any) -> TaskStarted:
+    name, digest, preview = call
+    return TaskStarted(scope, tuple(path), (name, digest, preview), *rest)
+
+
 def _read_task_interrupted(
     scope: str, path: list[Any], questions: list[Any], call: Any = None
 ) -> TaskInterrupted:
@@ -276,6 +288,7 @@ FROM_WIRE: dict[int, Callable[..., Record]] = {
     13: Forked,
     14: StateFolded,
     15: _read_attempt_failed,
+    16: _read_task_started,
 }
 """Kind number → what rebuilds the record from the rest of its array."""
 

@@ -35,6 +35,7 @@ from walgraph.wal.record import (
     TaskFailed,
     TaskFinished,
     TaskInterrupted,
+    TaskStarted,
 )
 from walgraph.wal.wire import FROM_WIRE
 
@@ -90,6 +91,12 @@ class Known:
                         4, f"attempt {record.attempt} of {record.path} follows {self.attempts.get(key)}"
                     )
                 self.attempts[key] = record.attempt
+            case TaskStarted():
+                key = self._key(record)
+                if key in self.recorded or record.attempt <= self.attempts.get(key, 0):
+                    raise LawBroken(4, f"attempt {record.attempt} of {record.path} begins again")
+                # An attempt that was lost leaves no other trace.
+                self.attempts[key] = record.attempt - 1
             case TaskInterrupted():
                 for question in record.questions:
                     # An answer that its schema refuses is none.
@@ -122,6 +129,8 @@ class Known:
                     self.recorded.add(key)
                 if len(outcome) > 9 and outcome[9] is not None:
                     self.attempts[key] = outcome[9][0]
+                if len(outcome) > 11 and outcome[11] is not None:
+                    self.attempts[key] = outcome[11][1] - 1
                 self.answered.update(answer[0] for answer in outcome[7])
         for held in plain["unread"].values():
             for seq, number, fields in held:

@@ -42,6 +42,7 @@ from walgraph.wal.record import (
     TaskFinished,
     TaskInterrupted,
     TaskRouted,
+    TaskStarted,
     ThreadCreated,
 )
 
@@ -166,6 +167,14 @@ RECORDS = [
     Forked("", AT, 17, "update", {"count": 3}),
     StateFolded(99, {"count": 4}),
     AttemptFailed("", ("fetch", 0), FAILURE, 1, AT, AT + 1_000, AT + 2_000),
+    TaskStarted(
+        "",
+        ("fetch", 0),
+        ("pay", b"0123456789abcdef", "('bob', 5)"),
+        "4f1c5a3e-0000-1111-2222-333344445555",
+        2,
+        AT,
+    ),
 ]
 LATER = {
     "Forked.whole": Forked("", AT, 17, "fork", {"count": 3}, True),
