@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from ..replay.identity import TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
+from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
 from .errors import CannotPark, OutsideOfRun
 from .metadata import noted, place_of
 
@@ -311,6 +311,8 @@ class TaskContext(Generic[RunT]):
         return {
             **noted(run.program, run.config, self.path, self.name),
             **({"thread_id": thread} if thread else {}),
+            # As in LangGraph: the outermost task around a subgraph's task.
+            **({"checkpoint_ns": run.scope.partition(LEVEL_SEPARATOR)[0]} if run.scope else {}),
             **place_of(run.program, self.path, self.name, self.step, self.scope_of_task),
         }
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..replay.history import Checkpoint
 from ..replay.identity import START, TASK_SEPARATOR, child_scope, lasting_scope, task_id
-from ..replay.questions import task_around
+from ..replay.questions import open_questions, task_around
 from ..replay.state import CAUGHT, FAILED, FINISHED, WAITING
 from .context import TaskContext
 from .errors import GraphInterrupt
@@ -192,6 +192,9 @@ def result(
     if run.modes.isdisjoint(("tasks", "debug")):
         return
     asked: tuple[Interrupt, ...] = error.interrupts if isinstance(error, GraphInterrupt) else ()
+    if isinstance(error, GraphInterrupt) and not asked:
+        # Its subgraph stops at a breakpoint: the task has come to nothing yet.
+        return
     # What the caller wants to be given narrows values and updates; a result is what the task wrote.
     keys = {*run.program.reader.keys, *RETURNED}
     payload = {
@@ -311,9 +314,13 @@ def checkpoint(run: Run, graph: GraphState, state: ThreadState | None = None) ->
 
 def _checkpoint(run: Run, state: ThreadState, graph: GraphState) -> Iterator[Event]:
     around = state.with_graph(run.scope, run.recorder.state.seq, graph)
-    view = snapshot(
-        run.program, run.thread, run.scope, Checkpoint(graph, around, around), live=False, by_name=True
+    asked = tuple(
+        (task_around(around, item, run.scope), item.question)
+        for item in open_questions(around, run.scope, answered=True)
+        if item.scope != run.scope
     )
+    found = Checkpoint(graph, around, around, asked)
+    view = snapshot(run.program, run.thread, run.scope, found, live=False, by_name=True)
     payload = {
         "config": view.config,
         # Of the checkpoints of such a run only the last is kept, so none of them has a parent that can be looked up.

@@ -40,12 +40,13 @@ class Asked(NamedTuple):
     question: Question
 
 
-def open_questions(state: ThreadState, top: str = "") -> list[Asked]:
+def open_questions(state: ThreadState, top: str = "", *, answered: bool = False) -> list[Asked]:
     """Return the open questions of a graph and of all below it, in the order in which tasks are listed.
 
     Args:
         state: The thread.
         top: The graph's scope; the root's for all of the thread's questions.
+        answered: Whether questions count that were answered while the task that asked has not ended.
     """
     asked: list[Asked] = []
     for scope in {*state.scopes, *state.unread}:
@@ -55,13 +56,13 @@ def open_questions(state: ThreadState, top: str = "") -> list[Asked]:
         held: dict[Path, dict[str, Question]] = {}
         graph = state.scopes.get(scope)
         if graph is not None:
-            for path, question in graph.questions():
+            for path, question in graph.questions(answered=answered):
                 held.setdefault(path, {})[question.id] = question
         for record in _unread(state.unread.get(scope)):
             match record:
                 case TaskInterrupted(_, path, questions):
                     held.setdefault(path, {}).update({question.id: question for question in questions})
-                case TaskAnswered(_, path, answers):
+                case TaskAnswered(_, path, answers) if not answered:
                     for key, _ in answers:
                         held.get(path, {}).pop(key, None)
                 case TaskFinished():
@@ -70,7 +71,7 @@ def open_questions(state: ThreadState, top: str = "") -> list[Asked]:
                     held.clear()
                 case Forked():
                     held.clear()
-                    for path, question in graph_from_plain(record.state).questions():
+                    for path, question in graph_from_plain(record.state).questions(answered=answered):
                         held.setdefault(path, {})[question.id] = question
         asked.extend(
             Asked(scope, path, question)

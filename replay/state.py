@@ -168,9 +168,13 @@ class GraphState(NamedTuple):
         handling = self.outcomes.get((*path, HANDLER)) or Outcome(DUE)
         return handling._replace(writes=outcome.writes + handling.writes, goto=outcome.goto + handling.goto)
 
-    def questions(self) -> list[tuple[Path, Question]]:
-        """Return the unanswered questions of the open step with the path that asked each."""
-        return [(path, question) for path, outcome in self.outcomes.items() for question in outcome.pending()]
+    def questions(self, *, answered: bool = False) -> list[tuple[Path, Question]]:
+        """Return the unanswered questions of the open step with the path that asked each; or also the answered ones."""
+        return [
+            (path, question)
+            for path, outcome in self.outcomes.items()
+            for question in (outcome.questions if answered else outcome.pending())
+        ]
 
 
 NEW_GRAPH = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
