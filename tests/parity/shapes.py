@@ -22,6 +22,8 @@ from hypothesis import strategies
 Pick = Callable[[int], int]
 
 START, END = "__start__", "__end__"
+SEEN_BY_MOST = ("values", "updates", "custom")
+ALL_MODES = (*SEEN_BY_MOST, "tasks", "checkpoints", "debug", "messages")
 
 
 class Write(NamedTuple):
@@ -126,7 +128,7 @@ class Story(NamedTuple):
         durability: The mode of all runs.
         asynchronous: Whether coroutine functions run on an event loop.
         limit: The recursion limit.
-        streams: Whether runs are streamed, rather than invoked.
+        modes: The modes in which runs are streamed; none if they are invoked.
         subgraphs: Whether streams show subgraphs.
     """
 
@@ -135,7 +137,7 @@ class Story(NamedTuple):
     durability: str = "sync"
     asynchronous: bool = False
     limit: int = 25
-    streams: bool = True
+    modes: tuple[str, ...] = SEEN_BY_MOST
     subgraphs: bool = False
 
 
@@ -164,7 +166,7 @@ def a_story(pick: Pick, acts: tuple[str, ...] = ACTS) -> Story:
     """Make up a story."""
     graph = a_graph(pick)
     durability = ("sync", "exit", "async")[pick(3)]
-    if _keeps_state(graph):
+    if keeps_state(graph):
         # On a branch such a subgraph is what it was there, in LangGraph what it is at the end (TT-9); and there it
         # ignores its input if it is called first thing after anything but an input.
         acts = ("input",)
@@ -175,7 +177,7 @@ def a_story(pick: Pick, acts: tuple[str, ...] = ACTS) -> Story:
         durability=durability,
         asynchronous=bool(pick(2)),
         limit=25 if pick(6) or any(node.inner for node in graph.nodes) else 1 + pick(4),
-        streams=bool(pick(3)),
+        modes=((), SEEN_BY_MOST, ALL_MODES)[pick(3)],
         subgraphs=bool(pick(2)),
     )
 
@@ -195,7 +197,7 @@ def _unbroken(graph: Graph) -> Graph:
 
     In LangGraph such a subgraph ignores its input if it is called first thing after a resume.
     """
-    return _without_breakpoints(graph) if _keeps_state(graph) else graph
+    return _without_breakpoints(graph) if keeps_state(graph) else graph
 
 
 def _unsent(graph: Graph) -> Graph:
@@ -203,7 +205,7 @@ def _unsent(graph: Graph) -> Graph:
 
     Two tasks that run such a subgraph at once overwrite what each other did in LangGraph; we refuse if they overlap.
     """
-    if not _keeps_state(graph):
+    if not keeps_state(graph):
         return graph
     return graph._replace(
         nodes=tuple(
@@ -219,8 +221,15 @@ def _unsent(graph: Graph) -> Graph:
     )
 
 
-def _keeps_state(graph: Graph) -> bool:
-    return any(node.inner and (node.saves or _keeps_state(node.inner)) for node in graph.nodes)
+def keeps_state(graph: Graph) -> bool:
+    """Say whether the graph holds subgraphs that keep their state."""
+    return any(node.inner and (node.saves or keeps_state(node.inner)) for node in graph.nodes)
+
+
+def unsaved(graph: Graph) -> frozenset[str]:
+    """Return the names of the nodes whose subgraphs save nothing, at any depth."""
+    names = {node.name for node in graph.nodes if node.inner and node.saves is False}
+    return frozenset(names).union(*(unsaved(node.inner) for node in graph.nodes if node.inner))
 
 
 def _without_breakpoints(graph: Graph) -> Graph:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from parity.differences import first_difference
 from parity.libraries import OURS, THEIRS
-from parity.shapes import START, Act, Edge, Goto, Graph, Node, Story, Write
+from parity.shapes import ALL_MODES, SEEN_BY_MOST, START, Act, Edge, Goto, Graph, Node, Story, Write
 from parity.watching import watch
 from typing_extensions import TypedDict
 
@@ -50,12 +50,12 @@ STORIES = {
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-@pytest.mark.parametrize("is_streamed", [True, False], ids=["streamed", "invoked"])
+@pytest.mark.parametrize("modes", [(), SEEN_BY_MOST, ALL_MODES], ids=["invoked", "streamed", "in all modes"])
 @pytest.mark.parametrize("name", STORIES)
-def test_what_was_found_stays_mended(name, is_streamed, durability) -> None:
+def test_what_was_found_stays_mended(name, modes, durability) -> None:
     """Each of these stories was told differently once."""
     for subgraphs in (False, True):
-        story = STORIES[name]._replace(streams=is_streamed, subgraphs=subgraphs, durability=durability)
+        story = STORIES[name]._replace(modes=modes, subgraphs=subgraphs, durability=durability)
         assert first_difference(watch(THEIRS, story), watch(OURS, story)) is None
 
 
@@ -132,3 +132,24 @@ def test_a_task_that_waits_does_not_run_again_for_another_answer() -> None:
         (left,) = graph.invoke(library.Command(resume={asked["a"]: "A"}), THREAD)["__interrupt__"]
         assert (left.value, sorted(ran)) == ("b", again)
         assert graph.invoke(library.Command(resume={left.id: "B"}), THREAD)["trail"] == ["A", "B"]
+
+
+@BOTH
+def test_metadata_name_the_task_around_a_subgraph(library) -> None:
+    """Messages streamed from a subgraph, at any depth, say in ``checkpoint_ns`` which task of the root runs it."""
+    from langchain_core.messages import AIMessage
+
+    def says(name: str) -> Any:
+        return lambda _: {"x": AIMessage(name, id=name)}
+
+    def graph(saver: Any, **nodes: Any) -> Any:
+        builder = library.StateGraph(State).add_sequence(list(nodes.items()))
+        return builder.add_edge(START, next(iter(nodes))).compile(saver)
+
+    inner = graph(None, inner=says("inner"), deeper=graph(None, deep=says("deep")))
+    root = graph(library.saver(), top=says("top"), sub=inner)
+    chunks = list(root.stream({}, THREAD, stream_mode="messages", subgraphs=True))
+    around = {message.id: metadata.get("checkpoint_ns") for _, (message, metadata) in chunks}
+    outermost = {message.id: namespace[0] if namespace else None for namespace, (message, _) in chunks}
+    assert around == outermost
+    assert set(around) == {"top", "inner", "deep"}

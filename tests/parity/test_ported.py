@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from parity.differences import differs
+from parity.comparing import differs
 from parity.ported_differences import DIFFERENCES
 from parity.porting import PROGRAMS, Call, Recorder, loaded, source
 

@@ -12,40 +12,17 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from parity.building import World, compiled, plain
-from parity.shapes import Act, Story
+from parity.building import World, compiled
+from parity.shapes import Act, Story, keeps_state, unsaved
+from parity.showing import Chunk, first_line, ordered, plain, snapshot
 
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "1"}}
 CARRIED_ON = 6
 """How often a thread is carried on after an act, at most."""
-CODE = re.compile(r"WAL-E\d+: ")
-
-
-class Task(NamedTuple):
-    """A task of a checkpoint."""
-
-    name: str
-    error: str | None = None
-    interrupts: tuple[Any, ...] = ()
-    result: Any = None
-    state: Any = None
-
-
-class Snapshot(NamedTuple):
-    """A checkpoint."""
-
-    values: Any
-    next: tuple[str, ...]
-    source: str | None
-    step: int | None
-    tasks: tuple[Task, ...]
-    interrupts: tuple[Any, ...]
-    parent: int | None
 
 
 class Seen(NamedTuple):
@@ -61,17 +38,21 @@ class Seen(NamedTuple):
         has_misrouted: Whether a router has failed so far.
         lasting: The nodes that joins lead to, and those that are deferred.
         durability: The mode of the story's runs.
+        keeps_state: Whether the graph has subgraphs that keep their state.
+        unsaved: The nodes whose subgraphs save nothing.
     """
 
     did: str
     outcome: tuple[Any, ...]
-    chunks: tuple[Any, ...]
+    chunks: tuple[Chunk, ...]
     ran: tuple[str, ...]
     state: Any
     history: Any
     has_misrouted: bool = False
     lasting: frozenset[str] = frozenset()
     durability: str = "sync"
+    keeps_state: bool = False
+    unsaved: frozenset[str] = frozenset()
 
 
 class Watch:
@@ -168,11 +149,11 @@ class Watch:
 
     def _run(self, chunks: list[Any], given: Any, config: Any) -> Any:
         options: dict[str, Any] = {"durability": self.story.durability}
-        if not self.story.streams:
+        if not self.story.modes:
             if self.story.asynchronous:
                 return asyncio.run(self.graph.ainvoke(given, config, **options))
             return self.graph.invoke(given, config, **options)
-        options["stream_mode"] = ["values", "updates", "custom"]
+        options["stream_mode"] = list(self.story.modes)
         options["subgraphs"] = self.story.subgraphs
         if self.story.asynchronous:
 
@@ -201,7 +182,7 @@ class Watch:
         self.world.ran.clear()
         chunks: list[Any] = []
         try:
-            outcome: tuple[Any, ...] = ("returned", self.plain(call(chunks)))
+            outcome: tuple[Any, ...] = ("returned", plain(self.library, call(chunks)))
         except BaseException as error:
             outcome = ("raised", type(error).__name__, first_line(error))
         ran = tuple(sorted(self.world.ran.elements()))
@@ -209,19 +190,21 @@ class Watch:
         return Seen(
             did,
             outcome,
-            self.ordered(chunks),
+            ordered(self.library, chunks),
             ran,
             self.state(),
             self.history(),
             has_misrouted,
             self.lasting,
             self.story.durability,
+            keeps_state(self.story.graph),
+            unsaved(self.story.graph),
         )
 
     def state(self) -> Any:
         """Return the thread's state, with that of its subgraphs."""
         try:
-            return self.snapshot(self.graph.get_state(CONFIG, subgraphs=True))
+            return snapshot(self.library, self.graph.get_state(CONFIG, subgraphs=True))
         except Exception as error:
             return ("raised", type(error).__name__, first_line(error))
 
@@ -232,89 +215,10 @@ class Watch:
         except Exception as error:
             return ("raised", type(error).__name__, first_line(error))
         places = {
-            snapshot.config["configurable"]["checkpoint_id"]: len(found) - number
-            for number, snapshot in enumerate(found)
+            each.config["configurable"]["checkpoint_id"]: len(found) - number
+            for number, each in enumerate(found)
         }
-        return tuple(self.snapshot(snapshot, places) for snapshot in found)
-
-    def snapshot(self, found: Any, places: dict[str, int] | None = None) -> Snapshot:
-        """Return a checkpoint as plain data."""
-        parent = found.parent_config and found.parent_config["configurable"]["checkpoint_id"]
-        return Snapshot(
-            self.plain(found.values),
-            tuple(found.next),
-            (found.metadata or {}).get("source"),
-            (found.metadata or {}).get("step"),
-            tuple(self.task(task) for task in found.tasks),
-            _in_any_order(tuple(self.plain(asked) for asked in found.interrupts)),
-            None if parent is None or places is None else places.get(parent, -1),
-        )
-
-    def task(self, task: Any) -> Task:
-        """Return a task as plain data."""
-        state = task.state
-        if state is not None:
-            state = self.snapshot(state) if hasattr(state, "values") and hasattr(state, "next") else "config"
-        error = None if task.error is None else first_line(task.error)
-        return Task(
-            task.name,
-            error,
-            _in_any_order(tuple(self.plain(i) for i in task.interrupts)),
-            self.plain(task.result),
-            state,
-        )
-
-    def plain(self, value: Any) -> Any:
-        """Return a value as plain data, without ids that are drawn."""
-        match value:
-            case dict():
-                return {
-                    key: _in_any_order(self.plain(item)) if key == "__interrupt__" else self.plain(item)
-                    for key, item in value.items()
-                }
-            case tuple() if hasattr(value, "_fields"):
-                return (type(value).__name__, *(self.plain(item) for item in value))
-            case list() | tuple():
-                return type(value)(self.plain(item) for item in value)
-            case _ if type(value).__name__ == "Interrupt":
-                return ("Interrupt", self.plain(value.value))
-            case _ if hasattr(value, "model_dump"):
-                return (type(value).__name__, self.plain(value.model_dump()))
-            case _ if type(value).__name__ == "State":
-                return ("State", self.plain(plain(value)))
-            case _ if isinstance(value, self.library.Overwrite):
-                return ("Overwrite", self.plain(value.value))
-            case _ if isinstance(value, self.library.Send):
-                return ("Send", value.node, self.plain(value.arg))
-        return value
-
-    def ordered(self, chunks: list[Any]) -> tuple[Any, ...]:
-        """Return a stream as plain data, what may come in any order sorted."""
-        ordered: list[Any] = []
-        pending: list[Any] = []
-        for chunk in chunks:
-            *where, mode, payload = chunk
-            shown = (*(_without_ids(namespace) for namespace in where), mode, self.plain(payload))
-            if mode == "values" and not any(where) and "__interrupt__" not in payload:
-                ordered.extend(sorted(pending, key=repr))
-                pending.clear()
-                ordered.append(shown)
-            else:
-                pending.append(shown)
-        return (*ordered, *sorted(pending, key=repr))
-
-
-def _in_any_order(items: Any) -> Any:
-    return type(items)(sorted(items, key=repr))
-
-
-def _without_ids(namespace: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(re.sub(r":[0-9a-f-]{36}", ":id", part) for part in namespace)
-
-
-def first_line(error: Any) -> str:
-    """Return what an error says first, without the code that ours begin with."""
-    return re.split(r"\\n|\n", CODE.sub("", str(error)))[0].rstrip("'\")")
+        return tuple(snapshot(self.library, each, places) for each in found)
 
 
 def watch(library: Any, story: Story) -> list[Seen]:

@@ -1,0 +1,395 @@
+"""What is shown otherwise by LangGraph, but means the same: it is made equal before it is compared.
+
+    EVENED    each takes what both libraries showed of a call, and returns both
+
+Invariants:
+1. What is evened out is no more than what the function's docstring says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import convert_to_messages
+from parity.looking import is_steered, repeated, rival_errors
+from parity.showing import Chunk, Ended, Snapshot, Started, Task
+from parity.watching import Seen
+
+FORGETFUL = ("any", "fleeting")
+"""Keys of channels that hold their value for one step."""
+
+
+def commands_show_what_they_made_due(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """N-4: a checkpoint that a goto continued has the goto's values in LangGraph, but not the tasks it led to."""
+
+    def evened(their: Any, our: Any) -> Any:
+        if not isinstance(their, Snapshot) or not isinstance(our, Snapshot) or not is_steered(their):
+            return their
+        names = [task.name for task in their.tasks]
+        kept = iter(task.name for task in our.tasks)
+        if len(names) < len(our.tasks) and all(name in kept for name in names):
+            return their._replace(tasks=our.tasks, next=our.next, interrupts=our.interrupts)
+        return their
+
+    return _in_history(evened, theirs, ours)
+
+
+def edits_take_the_place_of_results(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """U-7: an edit is shown as its task's result; LangGraph mixes it with what the task had written before."""
+
+    def task(their: Task, our: Task) -> Task:
+        is_edit = isinstance(our.result, dict) and our.result.get("trace") == ["edited"]
+        return their._replace(result=our.result) if is_edit and their.result is not None else their
+
+    return _in_history(_tasks(task), theirs, ours)
+
+
+def all_questions_are_on_record(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """GS-2: of a task's questions, one after another, LangGraph's history shows the last; ours shows all."""
+
+    def evened(their: Any, our: Any) -> Any:
+        if not isinstance(their, Snapshot) or not isinstance(our, Snapshot):
+            return their
+        their = _tasks(task)(their, our)
+        if their.about is not None:
+            # A stream shows what its tasks asked, and nothing besides.
+            return their
+        asked = [item for task in their.tasks for item in task.interrupts]
+        return their._replace(interrupts=tuple(sorted(asked, key=repr)))
+
+    def task(their: Task, our: Task) -> Task:
+        if their.interrupts and all(item in our.interrupts for item in their.interrupts):
+            return their._replace(interrupts=our.interrupts)
+        return their
+
+    return _in_history(evened, theirs, ours)
+
+
+def _tasks(evened: Callable[[Task, Task], Task]) -> Callable[[Any, Any], Any]:
+    """Return what evens out the tasks of a checkpoint, one by one."""
+
+    def snapshot(their: Any, our: Any) -> Any:
+        if not isinstance(their, Snapshot) or not isinstance(our, Snapshot):
+            return their
+        if len(their.tasks) != len(our.tasks):
+            return their
+        return their._replace(tasks=tuple(map(evened, their.tasks, our.tasks)))
+
+    return snapshot
+
+
+def failed_tasks_show_no_update(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """LangGraph shows an empty update of a task that failed after it was given an answer, also in a subgraph."""
+    if ours.outcome[0] == "raised" and isinstance(ours.state, Snapshot):
+        failed = {task.name for task in ours.state.tasks if task.error}
+        shown = repeated(ours.chunks)
+        chunks = []
+        for chunk in theirs.chunks:
+            shown[repr(chunk)] -= 1
+            is_empty = chunk.mode == "updates" and list(chunk.shown.values()) == [None]
+            is_failed = is_empty and (bool(chunk.namespace) or not failed.isdisjoint(chunk.shown))
+            if not is_failed or shown[repr(chunk)] >= 0:
+                chunks.append(chunk)
+        theirs = theirs._replace(chunks=tuple(chunks))
+    return theirs, ours
+
+
+def waiting_tasks_do_not_run_again(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """I-6: a run without answers repeats all tasks that wait for one in LangGraph, and none with us."""
+    if not isinstance(ours.state, Snapshot) or not ours.state.interrupts or theirs.did.startswith("answer"):
+        return theirs, ours
+    if not isinstance(theirs.state, Snapshot) or (
+        len(theirs.state.tasks) == len(ours.state.tasks) and theirs.state.interrupts != ours.state.interrupts
+    ):
+        return theirs, ours
+    asking = {task.name for task in ours.state.tasks if task.interrupts}
+
+    def waits(name: str) -> bool:
+        # A subgraph's names begin with that of the node that runs it.
+        return name in asking or any(name.startswith(f"{task}_") for task in asking)
+
+    again = Counter(theirs.ran) - Counter(ours.ran)
+    names = [ran.partition("(")[0] for ran in again.elements()]
+    if not all(map(waits, names)):
+        return theirs, ours
+    more = repeated(theirs.chunks) - repeated(ours.chunks)
+    chunks = []
+    for chunk in theirs.chunks:
+        is_said = chunk.mode == "custom" and chunk.shown.removesuffix(" runs") in names
+        is_task = isinstance(chunk.shown, Started | Ended) and waits(chunk.shown.name)
+        if (is_said or is_task) and more[repr(chunk)] > 0:
+            more[repr(chunk)] -= 1
+        else:
+            chunks.append(chunk)
+    ran = tuple(sorted((Counter(theirs.ran) - again).elements()))
+    return theirs._replace(ran=ran, chunks=tuple(chunks)), ours
+
+
+def any_of_several_errors_is_raised(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """If several tasks of a step fail, LangGraph raises what failed first, we what comes first in the step.
+
+    If it is a subgraph's step, the task that runs the subgraph fails with it.
+    """
+    if theirs.outcome[0] != "raised" or ours.outcome[0] != "raised":
+        return theirs, ours
+    rivals = rival_errors(ours.state)
+    if any(theirs.outcome[2] in error for error in rivals) and any(
+        ours.outcome[2] in error for error in rivals
+    ):
+        theirs = theirs._replace(outcome=ours.outcome)
+
+    def task(their: Task, our: Task) -> Task:
+        return their._replace(error=our.error) if {their.error, our.error} <= rivals else their
+
+    return _in_snapshots(_tasks(task), theirs, ours)
+
+
+def past_errors_are_not_shown(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """C-1: LangGraph shows the error of an earlier attempt also of a task that has finished, or that asks, since.
+
+    Its streams show such a task with the error in place of its result and its questions.
+    """
+
+    def is_past(their: Task, our: Task) -> bool:
+        return our.error is None and (
+            theirs.outcome[0] == "returned" or theirs.outcome[-1] not in (their.error or "")
+        )
+
+    def task(their: Task, our: Task) -> Task:
+        return their._replace(error=None) if is_past(their, our) else their
+
+    def streamed(their: Task, our: Task) -> Task:
+        if not their.error or not is_past(their, our):
+            return their
+        return their._replace(error=None, interrupts=our.interrupts, result=our.result)
+
+    theirs, ours = _in_chunks(_tasks(streamed), theirs, ours)
+    return _in_snapshots(_tasks(task), theirs, ours)
+
+
+def exit_keeps_the_states_of_subgraphs(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """D-8: under ``exit`` LangGraph may have stored an older state of a subgraph, or none."""
+    if theirs.durability != "exit":
+        return theirs, ours
+
+    def task(their: Task, our: Task) -> Task:
+        return their._replace(state=our.state) if isinstance(our.state, Snapshot) else their
+
+    return theirs._replace(state=_tasks(task)(theirs.state, ours.state)), ours
+
+
+def answered_questions_are_over(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """I-10: LangGraph shows what a task asked also once it was answered and the task has finished."""
+
+    def task(their: Task, our: Task) -> Task:
+        return their if our.interrupts or our.result is None else their._replace(interrupts=())
+
+    return _in_state(_tasks(task), *_in_chunks(_tasks(task), theirs, ours))
+
+
+def open_steps_keep_fleeting_values(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """GS-1: LangGraph shows nothing in forgetful channels once a task of the step has ended or was given up.
+
+    Nor in what a run shows first that goes back to where tasks were given up.
+    """
+
+    def filled(their: Any, our: Any) -> Any:
+        kept = {key: our[key] for key in FORGETFUL if key in our and key not in their}
+        return {**their, **kept}
+
+    def evened(their: Any, our: Any) -> Any:
+        if not isinstance(their, Snapshot) or not isinstance(our, Snapshot) or not our.tasks:
+            return their
+        return their._replace(values=filled(their.values, our.values))
+
+    theirs, ours = _in_snapshots(evened, theirs, ours)
+    if theirs.did.startswith("travel") and theirs.chunks and ours.chunks:
+        first, our_first = theirs.chunks[0], ours.chunks[0]
+        if first[:2] == our_first[:2] == ((), "values"):
+            first = first._replace(shown=filled(first.shown, our_first.shown))
+            theirs = theirs._replace(chunks=(first, *theirs.chunks[1:]))
+    return theirs, ours
+
+
+def messages_are_made_at_once(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """A message gets its class and id before it is recorded, so streams and results show it as the state will.
+
+    So one that a node returns as a dict is shown in the mode ``messages`` there and then; LangGraph may show it later,
+    where a graph above returns it.
+    """
+    theirs, ours = (seen._replace(chunks=tuple(filter(_was_made, seen.chunks))) for seen in (theirs, ours))
+    return _with_messages(theirs), ours
+
+
+def _was_made(chunk: Chunk) -> bool:
+    """Say whether a part of a stream is not a message that nodes return as a dict: with us those are the user's."""
+    return chunk.mode != "messages" or chunk.shown[0][0] != "HumanMessage"
+
+
+def nothing_is_said_to_tracers(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """The metadata of LangGraph's messages say to a tracing service who made them; there is no tracing here."""
+
+    def evened(chunk: Chunk) -> Chunk:
+        if chunk.mode != "messages":
+            return chunk
+        message, metadata = chunk.shown
+        kept = {key: item for key, item in metadata.items() if (key, item) != ("ls_integration", "langgraph")}
+        return chunk._replace(shown=(message, kept))
+
+    return theirs._replace(chunks=tuple(map(evened, theirs.chunks))), ours
+
+
+def _with_messages(value: Any) -> Any:
+    match value:
+        case dict():
+            return {
+                key: _messages(held) if key == "messages" else _with_messages(held)
+                for key, held in value.items()
+            }
+        case tuple() if hasattr(value, "_fields"):
+            return type(value)(*(_with_messages(item) for item in value))
+        case list() | tuple():
+            return type(value)(_with_messages(item) for item in value)
+    return value
+
+
+def _messages(held: Any) -> Any:
+    """Return what a key of messages holds, or the several writes to it."""
+    if isinstance(held, dict):
+        return {key: [_messages(write) for write in writes] for key, writes in held.items()}
+    return [_message(item) for item in held] if isinstance(held, list) else held
+
+
+def _message(value: Any) -> Any:
+    if isinstance(value, dict):
+        message = convert_to_messages([value])[0]
+        return (type(message).__name__, dict(sorted(message.model_dump().items())))
+    return value
+
+
+def fleeting_values_are_gone_when_the_run_ends(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """LangGraph returns what it showed last, which is older than the state if the last step wrote nothing shown."""
+    if theirs.outcome[0] == ours.outcome[0] == "returned" and isinstance(theirs.outcome[1], dict):
+        kept = {
+            key: value
+            for key, value in theirs.outcome[1].items()
+            if key not in FORGETFUL or (ours.outcome[1] and key in ours.outcome[1])
+        }
+        theirs = theirs._replace(outcome=("returned", kept))
+    return theirs, ours
+
+
+def _in_chunks(evened: Callable[[Any, Any], Any], theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """Even out each checkpoint that a stream shows."""
+    chunks = theirs.chunks
+    if len(chunks) == len(ours.chunks):
+        chunks = tuple(
+            their._replace(shown=evened(their.shown, our.shown))
+            for their, our in zip(chunks, ours.chunks, strict=True)
+        )
+    return theirs._replace(chunks=chunks), ours
+
+
+def _in_history(evened: Callable[[Any, Any], Any], theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """Even out each checkpoint of the history, and those that a stream shows."""
+    history = theirs.history
+    if isinstance(history, tuple) and len(history) == len(ours.history):
+        history = tuple(map(evened, history, ours.history))
+    return _in_chunks(evened, theirs._replace(history=history), ours)
+
+
+def _in_snapshots(evened: Callable[[Any, Any], Any], theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """Even out the live state and each checkpoint of the history."""
+    theirs, ours = _in_history(evened, theirs, ours)
+    return _in_state(evened, theirs, ours)
+
+
+def _in_state(evened: Callable[[Any, Any], Any], theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """Even out the live state, and those of subgraphs in it."""
+
+    def deep(their: Any, our: Any) -> Any:
+        their = evened(their, our)
+        return _tasks(lambda each, other: each._replace(state=deep(each.state, other.state)))(their, our)
+
+    return theirs._replace(state=deep(theirs.state, ours.state)), ours
+
+
+def exit_shows_no_parents(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """D-8: under ``exit`` LangGraph's stream names a parent that the thread's history does not; ours names none."""
+
+    def evened(their: Any, our: Any) -> Any:
+        if not isinstance(their, Snapshot) or not isinstance(our, Snapshot):
+            return their
+        place, *others = their.about
+        return their._replace(about=({**place, "parent_config": our.about[0]["parent_config"]}, *others))
+
+    return _in_chunks(evened, theirs, ours) if theirs.durability == "exit" else (theirs, ours)
+
+
+def kept_subgraphs_are_where_they_are(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """SG: LangGraph's streams place a subgraph that keeps its state where its task is, and there is nothing there."""
+
+    def task(their: Task, our: Task) -> Task:
+        place = isinstance(our.state, dict) and our.state["configurable"]["checkpoint_ns"]
+        is_kept = isinstance(place, str) and not place.endswith("#")
+        return their._replace(state=our.state) if is_kept and their.state else their
+
+    def evened(chunk: Chunk) -> Chunk:
+        if chunk.mode != "messages" or "checkpoint_ns" not in chunk.shown[1]:
+            return chunk
+        message, metadata = chunk.shown
+        outermost = metadata["checkpoint_ns"].removesuffix(":#")
+        return chunk._replace(shown=(message, {**metadata, "checkpoint_ns": outermost}))
+
+    theirs, ours = _in_chunks(_tasks(task), theirs, ours)
+    if not theirs.keeps_state:
+        return theirs, ours
+    theirs, ours = (seen._replace(chunks=tuple(map(evened, seen.chunks))) for seen in (theirs, ours))
+    return theirs, ours
+
+
+def what_tasks_were_given_is_not_shown_again(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """A message that a task was given is no news in ``messages``; LangGraph may show it before that task has begun."""
+    known = repr([chunk.shown.input for chunk in ours.chunks if isinstance(chunk.shown, Started)])
+    more = repeated(theirs.chunks) - repeated(ours.chunks)
+
+    def is_news(chunk: Chunk) -> bool:
+        is_more = chunk.mode == "messages" and more[repr(chunk)] > 0
+        return not is_more or repr(chunk.shown[0]) not in known
+
+    return theirs._replace(chunks=tuple(filter(is_news, theirs.chunks))), ours
+
+
+def what_saves_nothing_has_no_checkpoints(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """K-3: LangGraph streams checkpoints of a subgraph that saves nothing, which nobody can go back to."""
+
+    def is_lost(chunk: Chunk) -> bool:
+        names = {part.partition(":")[0] for part in chunk.namespace}
+        return isinstance(chunk.shown, Snapshot) and not names.isdisjoint(theirs.unsaved)
+
+    if any(map(is_lost, ours.chunks)):
+        return theirs, ours
+    return theirs._replace(chunks=tuple(chunk for chunk in theirs.chunks if not is_lost(chunk))), ours
+
+
+EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
+    messages_are_made_at_once,
+    nothing_is_said_to_tracers,
+    what_saves_nothing_has_no_checkpoints,
+    what_tasks_were_given_is_not_shown_again,
+    kept_subgraphs_are_where_they_are,
+    failed_tasks_show_no_update,
+    waiting_tasks_do_not_run_again,
+    any_of_several_errors_is_raised,
+    fleeting_values_are_gone_when_the_run_ends,
+    commands_show_what_they_made_due,
+    edits_take_the_place_of_results,
+    all_questions_are_on_record,
+    exit_keeps_the_states_of_subgraphs,
+    answered_questions_are_over,
+    past_errors_are_not_shown,
+    open_steps_keep_fleeting_values,
+    exit_shows_no_parents,
+)
