@@ -95,10 +95,10 @@ def plain(library: Any, value: Any) -> Any:
             return first_line(repr(value))
         case _ if type(value).__name__ == "Interrupt":
             return ("Interrupt", deep(value.value))
-        case _ if hasattr(value, "model_dump"):
-            return (type(value).__name__, deep(value.model_dump()))
         case _ if type(value).__name__ == "State":
             return ("State", deep(fields_of(value)))
+        case _ if hasattr(value, "model_dump"):
+            return (type(value).__name__, deep(value.model_dump()))
         case _ if isinstance(value, library.Overwrite):
             return ("Overwrite", deep(value.value))
         case _ if isinstance(value, library.Send):
