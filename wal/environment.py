@@ -83,7 +83,13 @@ class Environment:
                     with self.lmdb.begin() as txn:
                         if txn.get(name) is None:
                             return False
-                handle = self.lmdb.open_db(name, create=create)
+                if self.readonly:
+                    handle = self.lmdb.open_db(name, create=False)
+                else:
+                    # Within a transaction of ours, since ``open_db`` waits for its own with the interpreter's lock
+                    # held: whoever is writing could then not go on, and this would wait for ever.
+                    with self.lmdb.begin(write=True) as txn:
+                        handle = self.lmdb.open_db(name, txn=txn, create=create)
                 self.handles = (*self.handles[:table], handle, *self.handles[table + 1 :])
                 self.later.add(table)
         return True

@@ -273,3 +273,34 @@ def test_two_processes_may_make_one_log(tmp_path) -> None:
         assert [end(process) for process in processes] == [0, 0, 0]
         with Log.open(path, create=False) as log:
             assert len(list(log.threads())) == 3
+
+
+def test_a_table_is_opened_while_another_thread_writes(tmp_path: Path) -> None:
+    """The first item of a store was put while a step was being committed, and both threads waited for ever.
+
+    LMDB lets one write at a time, and its Python binding waits for that lock with the interpreter's own lock held when
+    it opens a table by itself: the writer, which has the one, could never have the other.
+    """
+    program = f"""
+import threading
+from walgraph.wal import Log
+from walgraph.wal.tables import ITEMS, LOG
+
+log = Log.open({str(tmp_path / "a.wal")!r})
+environment = log.store.environment
+wrote = threading.Event()
+
+def opens():
+    wrote.wait()
+    environment.open_later(ITEMS, create=True)
+
+other = threading.Thread(target=opens)
+other.start()
+with environment.lmdb.begin(write=True) as txn:
+    wrote.set()
+    other.join(0.2)
+    txn.put(b"k", b"v", db=environment.handles[LOG])
+other.join()
+assert ITEMS in environment.later
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
