@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
@@ -26,7 +27,7 @@ from .errors import CannotPark, OutsideOfRun
 from .metadata import noted, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..replay.state import Outcome
     from ..wal.record import Path, Question, Write
@@ -202,27 +203,23 @@ class TaskContext(Generic[RunT]):
         step: The superstep.
     """
 
-    __slots__ = (
-        "_id",
-        "answers",
-        "asked",
-        "attempt",
-        "base",
-        "calls",
-        "children",
-        "entered",
-        "first_at",
-        "key",
-        "known",
-        "name",
-        "path",
-        "pushed",
-        "questions",
-        "run",
-        "slot",
-        "step",
-        "subgraphs",
-    )
+    # Every task makes a context, and few use more of it than the name: what most leave alone is the class's.
+    slot: Slot | None = None
+    """This call's place among those that may run at once on the event loop, if they are limited."""
+    answers: Mapping[str, Any] = MappingProxyType({})
+    known: tuple[Question, ...] = ()
+    entered: Any = None
+    """What undoes that langchain finds this task's config, while it does."""
+    attempt = 1
+    first_at = 0
+    questions = 0
+    subgraphs = 0
+    asked: tuple[Question, ...] = ()
+    pushed: tuple[Write, ...] = ()
+    """What the body wrote by ``push_message``, to be recorded with what it returns."""
+    key: str | None = None
+    """What the outside world knew an earlier attempt by, if that is recorded."""
+    _id: str | None = None
 
     def __init__(self, run: RunT, path: Path, name: str, base: int, step: int) -> None:
         self.run = run
@@ -230,27 +227,17 @@ class TaskContext(Generic[RunT]):
         self.name = name
         self.base = base
         self.step = step
-        self.slot: Slot | None = None
-        """This call's place among those that may run at once on the event loop, if they are limited."""
-        self._id: str | None = None
-        self.key: str | None = None
-        """What the outside world knew an earlier attempt by, if that is recorded."""
-        self.first_at = 0
-        self.answers: dict[str, Any] = {}
-        self.known: tuple[Question, ...] = ()
-        self.entered: Any = None
-        """What undoes that langchain finds this task's config, while it does."""
-        self._reset(1)
+        self.calls = itertools.count()
+        self.children: list[Any] = []
 
     def _reset(self, attempt: int) -> None:
         self.attempt = attempt
         self.calls = itertools.count()
-        self.children: list[Any] = []
+        self.children = []
         self.questions = 0
         self.subgraphs = 0
-        self.asked: tuple[Question, ...] = ()
-        self.pushed: tuple[Write, ...] = ()
-        """What the body wrote by ``push_message``, to be recorded with what it returns."""
+        self.asked = ()
+        self.pushed = ()
 
     def begin(self, attempt: int, outcome: Outcome | None) -> None:
         """Start an attempt: count from zero, with the answers that are recorded by now."""
@@ -260,7 +247,7 @@ class TaskContext(Generic[RunT]):
             self.answers = dict(outcome.answers)
             self.known = outcome.questions
         if self.run.answers:
-            self.answers.update(self.run.answers)
+            self.answers = {**self.answers, **self.run.answers}
         if self.run.chat is not None and self.entered is None:
             self.entered = self.run.chat.enter(self)
 
@@ -383,8 +370,6 @@ class CallContext(TaskContext[RunT]):
         path: The call's path.
         name: The task function's name.
     """
-
-    __slots__ = ("caller", "is_once")
 
     def __init__(self, caller: TaskContext[RunT], path: Path, name: str) -> None:
         super().__init__(caller.run, path, name, caller.base, caller.step)

@@ -39,15 +39,12 @@ class Performer:
         self._clock = clock
         self._sink = sink
         self._is_watched = sink is not None and sink.is_eager
-        self._may_be_inline = not self._is_watched and clock is None
+        self.is_idle = self._may_be_inline = not self._is_watched and clock is None
+        """Whether a task alone may run in the run's own thread: nothing else runs, and nobody watches or times it."""
         self._pool: Pool | None = None
         self._running = 0
         self._ended: list[Done] = []
         self._changed = threading.Condition()
-
-    def is_inline(self, jobs: Sequence[Job]) -> bool:
-        """Return whether jobs are one task alone, which runs in the run's own thread unless it is watched or timed."""
-        return len(jobs) == 1 and not self._running and self._may_be_inline
 
     def perform(self, jobs: Sequence[Job]) -> Generator[Any, None, list[Done]]:
         """Start jobs, wait until some task has ended, and return the outcomes; yields chunks meanwhile."""
@@ -59,6 +56,7 @@ class Performer:
         if clock is not None:
             clock.begins(jobs)
         self._running += len(jobs)
+        self.is_idle = False
         for job in jobs:
             assert self._pool is not None
             # Nodes see the context variables of whoever called the graph, in whatever thread they run.
@@ -75,6 +73,7 @@ class Performer:
                 ended, self._ended = self._ended, []
             if ended:
                 self._running -= len(ended)
+                self.is_idle = self._may_be_inline and not self._running
                 if clock is not None:
                     clock.ended(ended)
                 return ended
@@ -137,7 +136,7 @@ def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:
                     recorder.record(*effect)
                 elif effect.__class__ is Perform:
                     jobs = effect.jobs
-                    if performer.is_inline(jobs):
+                    if len(jobs) == 1 and performer.is_idle:
                         answer = [perform(jobs[0])]
                     else:
                         answer = yield from performer.perform(jobs)

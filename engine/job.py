@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Job:
     """A task to perform: everything that is known before its body is called."""
 
-    __slots__ = ("context", "graph", "node", "outcome", "path", "returned", "run")
+    returned: list[Write] | None = None
+    """What the body is taken to have written, so that only its routers are asked (for edits from outside)."""
 
     def __init__(
         self, run: Run, node: Node, context: TaskContext[Run], graph: GraphState, outcome: Outcome | None
@@ -29,8 +30,6 @@ class Job:
         self.path: Path = context.path
         self.graph = graph
         self.outcome = outcome
-        self.returned: list[Write] | None = None
-        """What the body is taken to have written, so that only its routers are asked (for edits from outside)."""
 
     @property
     def timeout(self) -> TimeoutPolicy | None:
@@ -42,16 +41,12 @@ class Job:
 
     def input(self) -> Any:
         """Return what the body is given."""
-        head = self.path[0]
-        if (
-            isinstance(head, int)
-            and self.node.is_plain
-            and len(self.path) == 1
-            and len(self.graph.sends[head]) > 2
-        ):
+        node, path = self.node, self.path
+        head = path[0]
+        if isinstance(head, int) and node.is_plain and len(path) == 1 and len(self.graph.sends[head]) > 2:
             # The node was a coroutine function when the Send was recorded.
-            raise not_stoppable("Node", self.node.name)
-        return input_of(self.run, self.node, self.graph, self.path)
+            raise not_stoppable("Node", node.name)
+        return input_of(self.run, node, self.graph, path)
 
 
 def input_of(run: Run, node: Node, graph: GraphState, path: Path) -> Any:

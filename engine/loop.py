@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..replay.channel import MISSING
 from ..replay.draft import Draft
 from ..replay.live import live_values
-from ..replay.plan import Begin, Commit, Execute, Fail, Finish, Suspend, plan
+from ..replay.plan import Begin, Commit, Execute, Fail, Suspend, plan
 from ..replay.questions import open_questions
+from ..replay.state import new
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
 from ..wal.record import (
@@ -64,6 +65,7 @@ from .task import perform
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from ..replay.plan import Move
     from ..replay.state import GraphState
     from ..wal.record import Path, Record, Write
     from .control import Interrupt
@@ -106,26 +108,35 @@ class Loop:
         draft = self.draft
         end: End | None
         while True:
-            match plan(draft.graph):
-                case Begin(paths) | Execute(paths):
-                    end = None if draft.graph.opened else self._begin()
-                    if end is None and not (paths[0] == self._hidden and self._has_handed_on(paths)):
-                        end = yield from self._execute(paths)
-                case Commit():
-                    end = self._commit()
-                case Suspend():
-                    end = self._suspend()
-                case Fail(paths):
-                    if self.run.sinks:
-                        state = self.draft.state()
-                        asked = open_questions(state, self.run.scope)
-                        self.events.extend(questions(self.run, state, asked, self.output))
-                    end = End("failed", self.errors[paths[0]])
-                case Finish():
-                    end = End("done")
+            move = plan(draft.graph)
+            kind = move.__class__
+            # Every step makes the moves that are looked for first; a match would look each one's fields up by name.
+            if kind is Commit:
+                end = self._commit()
+            elif kind is Begin or kind is Execute:
+                paths: list[Path] = move[0]  # type: ignore[misc,assignment]  # the one field of these two
+                end = self._begin() if kind is Begin else None
+                if end is None and not (paths[0] == self._hidden and self._has_handed_on(paths)):
+                    end = yield from self._execute(paths)
+            else:
+                end = self._stop(move)
             # An end that cannot be recorded, because an outcome cannot be written, is none: the plan says what follows.
             if end is not None and (yield from self._record_end(end)):
                 return end
+
+    def _stop(self, move: Move) -> End:
+        """Return how a run ends that has nothing to do and nothing to close."""
+        match move:
+            case Suspend():
+                return self._suspend()
+            case Fail(paths):
+                if self.run.sinks:
+                    state = self.draft.state()
+                    asked = open_questions(state, self.run.scope)
+                    self.events.extend(questions(self.run, state, asked, self.output))
+                return End("failed", self.errors[paths[0]])
+            case _:
+                return End("done")
 
     def _begin(self) -> End | None:
         """Start a step, unless something says that the run is to stop before it."""
@@ -138,7 +149,7 @@ class Loop:
             return self._park()
         if run.control is not None and run.control.drain_reason is not None:
             return End("drained", GraphDrained(run.control.drain_reason))
-        self.draft.add(StepStarted(run.scope, step, graph.due, len(graph.sends)))
+        self.draft.add(new(StepStarted, (run.scope, step, graph.due, len(graph.sends))))
         if run.modes:
             self.events.extend(starts(run, self.draft.graph))
         return None
@@ -163,7 +174,7 @@ class Loop:
         jobs: Sequence[Job] = self._jobs(paths)
         left = len(jobs)
         while left:
-            ended: list[Done] = yield Perform(jobs)
+            ended: list[Done] = yield new(Perform, (jobs,))
             jobs = ()
             left -= len(ended)
             if run.recorder.state is not draft.base:
@@ -198,15 +209,17 @@ class Loop:
     def _jobs(self, paths: list[Path]) -> list[Job]:
         """Return tasks of the step that is open, ready to be performed."""
         run, graph = self.run, self.draft.graph
-        base, outcome_of = graph.base, graph.outcomes.get
+        base, due, outcome_of = graph.base, graph.due, graph.outcomes.get
         step = run.step = graph.step + 1
+        nodes = run.program.nodes
         jobs = []
         for path in paths:
             if len(path) > 1:
                 run.node_errors[path] = self._node_error(path[:-1], graph)
-            node = run.program.nodes[graph.node_of(path)]
-            context = TaskContext(run, path, node.name, base, step)
-            jobs.append(Job(run, node, context, graph, outcome_of(path)))
+            # The one node that is due, which most steps consist of, is its own path.
+            name = due[0] if path is due else graph.node_of(path)
+            context = TaskContext(run, path, name, base, step)
+            jobs.append(Job(run, nodes[name], context, graph, outcome_of(path)))
         return jobs
 
     def _node_error(self, path: Path, graph: GraphState) -> NodeError:
@@ -250,7 +263,7 @@ class Loop:
         try:
             # What is never recorded is folded first, since the step must not be closed if either cannot be.
             untracked = self._folded_untracked(graph) if self.untracked else run.untracked
-            self.draft.add(StepCommitted(run.scope, run.recorder.now(), graph.step + 1))
+            self.draft.add(new(StepCommitted, (run.scope, run.recorder.now(), graph.step + 1)))
             run.untracked = untracked
             if self.untracked:
                 self.untracked.clear()
@@ -336,14 +349,16 @@ class Loop:
         draft = self.draft
         since = moved = 0
         if draft.records:
+            state = draft.state()
             try:
-                yield Append(draft.records, draft.base, draft.state())
+                yield new(Append, (draft.records, draft.base, state))
             except NotSerializable as error:
                 self._reject(error)
                 is_whole = False
-                yield Append(draft.records, draft.base, draft.state())
+                state = draft.state()
+                yield Append(draft.records, draft.base, state)
             held = self.run.recorder.state
-            if held is draft.state():
+            if held is state:
                 draft.rest()
             else:
                 since, drafted = draft.base.seq, draft.graph.base

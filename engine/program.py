@@ -65,6 +65,8 @@ class Program:
         self.prepare: dict[str, Callable[[Any], Any]] = {
             key: channel.prepare for key, channel in blueprint.channels.items() if channel.prepare is not None
         }
+        self.is_plain = not (self.root or self.is_entrypoint or self.prepare or blueprint.untracked)
+        """Whether a dict that a node returns is recorded as it is, but for keys that are no channels."""
         self.task_policies = NO_POLICIES
         """What holds for tasks that were told nothing of the kind."""
         self.registry = Registry(GLOBAL)

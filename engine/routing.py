@@ -18,7 +18,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..replay.fold import apply_writes
-from ..replay.state import GOTO_WRITE
+from ..replay.state import GOTO_WRITE, new
 from ..wal.record import TaskFinished, TaskRouted
 from .attempt import Attempts
 from .effect import Done
@@ -120,6 +120,15 @@ def finished(job: Job, writes: list[Write], targets: list[Target]) -> Done:
     kept, untracked = split_untracked(job.run.program, writes)
     goto = (*targets, *node.targets) if targets else node.targets
     return Done(path, (TaskFinished(job.run.scope, path, kept, goto),), None, untracked)
+
+
+def finished_plainly(job: Job, update: dict[str, Any]) -> Done:
+    """Do what ``writes_of`` and ``finished`` do of a dict, where the program has nothing to settle in it."""
+    run, node, path = job.run, job.node, job.path
+    writable = run.program.writable
+    writes = tuple([write for write in update.items() if write[0] in writable])
+    record = new(TaskFinished, (run.scope, path, writes, node.targets, None))
+    return new(Done, (path, (record,), None, (), False))
 
 
 def _ask_routers(job: Job, writes: list[Write]) -> Generator[Wish, Any, list[Target]]:

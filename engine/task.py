@@ -36,7 +36,7 @@ from .errors import ParentCommand
 from .failure import ended, self_cancelled
 from .node import not_stoppable
 from .outcome import writes_of
-from .routing import finished, routed, routed_again
+from .routing import finished, finished_plainly, routed, routed_again
 from .steering import is_meant, keep_command
 from .wish import Ask, Call, Join, Note, Sleep
 
@@ -137,6 +137,8 @@ def attempted_plainly(job: Job) -> Done:
     else:
         if context.children:
             _join(context)
+        if value.__class__ is dict and job.run.program.is_plain and before is None and not context.pushed:
+            return finished_plainly(job, value)
         returned = _returned(job, value, before)
     return returned if isinstance(returned, Done) else finished(job, *returned)
 

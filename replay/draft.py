@@ -80,7 +80,7 @@ class Draft:
         """
         kind, seq = record.__class__, self.seq + 1
         arm = EVERY_STEP.get(kind)
-        if arm is not None and record.scope == self._scope:  # type: ignore[union-attr]  # each of these has one
+        if arm is not None and record[0] == self._scope:  # the first field of each of these
             self.graph = arm(self._blueprint, self.graph, seq, record)
             if kind is StepCommitted:
                 self._closed = True

@@ -340,12 +340,12 @@ def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskF
     if goto is None:
         status, goto = UNROUTED, ()
     fields = (status, writes, goto, call, None, 0, before.questions, before.answers, True, None, None, None)
-    outcome = new(Outcome, fields)
-    return with_field(graph, OUTCOMES, graph.outcomes.put(path, outcome))
+    outcomes = graph.outcomes.put(path, new(Outcome, fields))
+    return new(GraphState, (*graph[:OUTCOMES], outcomes, *graph[OUTCOMES + 1 :]))
 
 
 def _started(_blueprint: Blueprint, graph: GraphState, _seq: int, _record: StepStarted) -> GraphState:
-    return with_field(graph, OPENED, True)  # noqa: FBT003 - the field's value
+    return new(GraphState, (*graph[:OPENED], True, *graph[OPENED + 1 :]))
 
 
 EVERY_STEP: dict[type, Callable[[Blueprint, GraphState, int, Any], GraphState]] = {

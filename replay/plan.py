@@ -24,7 +24,7 @@ It must not change state, and must not know how tasks are run.
 from typing import NamedTuple, TypeAlias
 
 from ..wal.record import Path, Question
-from .state import DUE, FAILED, FINISHED, UNROUTED, WAITING, GraphState
+from .state import DUE, FAILED, FINISHED, UNROUTED, WAITING, GraphState, new
 
 
 class Begin(NamedTuple):
@@ -68,13 +68,13 @@ def plan(graph: GraphState) -> Move:
     """Return what to do next."""
     if not graph.opened:
         paths = graph.paths()
-        return Begin(paths) if paths else FINISH
+        return new(Begin, (paths,)) if paths else FINISH
     due = graph.due
     if len(due) == 1 and not graph.sends:
         # What most steps are: the names of the nodes that are due are the path of the one task.
         outcome = graph.outcomes.get(due)
         if outcome is None:
-            return Execute([due])
+            return new(Execute, ([due],))
         if outcome.status == FINISHED:
             return COMMIT
     execute: list[Path] = []

@@ -60,8 +60,8 @@ _CHECKED = frozenset({bytearray, *FOREIGN})
 _READY = frozenset({SET, FROZENSET})
 """Codes whose payload is made in its encoded form."""
 
-_new_extension = tuple.__new__
-"""Skips the checks of ``ExtType``'s own ``__new__``, which cost more than packing does."""
+_new = tuple.__new__
+"""Makes a named tuple of its fields. What a class has for that costs more, ``ExtType``'s even more than packing."""
 
 
 class _Writing:
@@ -93,7 +93,7 @@ class _Writing:
             raise Refused(value, reason_against(cls))
         code, make = form
         if code < NESTED:
-            return _new_extension(ExtType, (code, make(value, self.pack)))
+            return _new(ExtType, (code, make(value, self.pack)))
         if self.level >= DEPTH_MAX:
             raise Refused(value, _TOO_DEEP, whole=True)
         siblings = self.tallest
@@ -118,7 +118,7 @@ class _Writing:
                 self.bytearrays |= has_bytearray
             self.tallest = max(siblings, height)
         self.level -= 1
-        return _new_extension(ExtType, (code, data))
+        return _new(ExtType, (code, data))
 
     def check(self, values: list[Any]) -> bool:
         """Refuse foreign values and excessive depth; tell whether bytearrays were written as bytes."""
@@ -202,7 +202,11 @@ class Encoder:
             NotSerializable: A user value in one of the records would not come back the same.
         """
         values: list[Any] = []
-        writing = self._take()
+        try:
+            writing = self._idle.pop()
+            writing.tallest = 0
+        except IndexError:
+            writing = _Writing()
         count = len(records)
         header = 1 if count < 16 else 3 if count < 65536 else 5
         try:
@@ -217,7 +221,7 @@ class Encoder:
             self._explain(error, [named for record in records for named in named_values(record)])
             raise
         self._idle.append(writing)
-        return Packed(data[header:], ())
+        return _new(Packed, (data[header:], ()))
 
     def _take(self) -> _Writing:
         try:

@@ -87,13 +87,11 @@ def _writes(writes: Any, values: Values) -> list[Any]:
 
 
 def _targets(goto: Any, values: Values) -> list[Any]:
-    targets: list[Any] = []
-    for target in goto:
-        if type(target) is str:
-            targets.append(target)
-        else:
+    targets = [*goto]
+    for position, target in enumerate(targets):
+        if target.__class__ is not str:
             values += target
-            targets.append([*target])
+            targets[position] = [*target]
     return targets
 
 
