@@ -26,7 +26,6 @@ import typing
 from .engine.builder import StateGraph
 from .engine.context import (
     ExecutionInfo,
-    RunControl,
     Runtime,
     get_config,
     get_runtime,
@@ -70,6 +69,8 @@ from .engine.errors import (
     OutsideOfRun,
     ParentCommand,
     RecordedError,
+    RunCancelled,
+    RunParked,
     StepTimeout,
     TransactionEnded,
     UnknownInterruptError,
@@ -80,6 +81,7 @@ from .engine.managed import IsLastStep, RemainingSteps
 from .engine.policy import CachePolicy, TimeoutPolicy
 from .engine.response import is_invalid_resume
 from .engine.retry import RetryPolicy
+from .engine.run_control import RunControl
 from .engine.settings import Checkpointer, ensure_valid_checkpointer
 from .replay.channel import (
     MISSING,
@@ -115,7 +117,10 @@ from .wal.errors import (
     LogReadOnly,
     NotALog,
     NotSerializable,
+    QueueProblem,
     RemoteDisk,
+    RunConflict,
+    RunNotFound,
     StaleWriter,
     ThreadBusy,
     ThreadNotFound,
@@ -126,6 +131,7 @@ from .wal.head import ThreadHead
 from .wal.log import Log, MemoryLog, open_log
 
 if typing.TYPE_CHECKING:
+    from .engine.assignment import Carried
     from .engine.cache import BaseCache, InMemoryCache
     from .engine.cache_log import LogCache
     from .engine.drawable import NodeStyles
@@ -151,6 +157,7 @@ if typing.TYPE_CHECKING:
         ValuesStreamPart,
     )
     from .engine.push import push_message
+    from .engine.recovering import arecover, recover
     from .engine.signals import drain_on_signals
     from .engine.store import (
         BaseStore,
@@ -165,12 +172,15 @@ if typing.TYPE_CHECKING:
         TTLConfig,
     )
     from .engine.stores import InMemoryStore, LogStore
+    from .engine.submit import RunHandle, asubmit, define_queue, submit
+    from .engine.worker import Worker
 
 __version__ = "0.1.0"
 
 _ON_DEMAND = {
     "BaseCache": ".engine.cache",
     "BaseStore": ".engine.store",
+    "Carried": ".engine.assignment",
     "CheckpointPayload": ".engine.parts",
     "CheckpointStreamPart": ".engine.parts",
     "CheckpointTask": ".engine.parts",
@@ -195,6 +205,7 @@ _ON_DEMAND = {
     "NodeStyles": ".engine.drawable",
     "PutOp": ".engine.store",
     "REMOVE_ALL_MESSAGES": ".engine.messages",
+    "RunHandle": ".engine.submit",
     "SearchItem": ".engine.store",
     "SearchOp": ".engine.store",
     "StreamPart": ".engine.parts",
@@ -204,11 +215,17 @@ _ON_DEMAND = {
     "TasksStreamPart": ".engine.parts",
     "UpdatesStreamPart": ".engine.parts",
     "ValuesStreamPart": ".engine.parts",
+    "Worker": ".engine.worker",
     "add_messages": ".engine.messages",
+    "arecover": ".engine.recovering",
+    "asubmit": ".engine.submit",
     "create_error_message": ".engine.error_code",
+    "define_queue": ".engine.submit",
     "drain_on_signals": ".engine.signals",
     "entrypoint": ".engine.functional",
     "push_message": ".engine.push",
+    "recover": ".engine.recovering",
+    "submit": ".engine.submit",
     "task": ".engine.functional",
 }
 """Public names that many programs never use, and the modules that are loaded when one does."""
@@ -244,6 +261,7 @@ __all__ = [
     "BinaryOperatorAggregate",
     "CachePolicy",
     "CannotPark",
+    "Carried",
     "CheckpointNotFound",
     "CheckpointPayload",
     "CheckpointStreamPart",
@@ -317,11 +335,17 @@ __all__ = [
     "ParentCommand",
     "PregelTask",
     "PutOp",
+    "QueueProblem",
     "RecordedError",
     "RemainingSteps",
     "RemoteDisk",
     "RetryPolicy",
+    "RunCancelled",
+    "RunConflict",
     "RunControl",
+    "RunHandle",
+    "RunNotFound",
+    "RunParked",
     "Runtime",
     "SearchItem",
     "SearchOp",
@@ -350,8 +374,12 @@ __all__ = [
     "UpdatesStreamPart",
     "ValuesStreamPart",
     "WalgraphError",
+    "Worker",
     "add_messages",
+    "arecover",
+    "asubmit",
     "create_error_message",
+    "define_queue",
     "drain_on_signals",
     "ensure_valid_checkpointer",
     "entrypoint",
@@ -364,6 +392,8 @@ __all__ = [
     "is_invalid_resume",
     "open_log",
     "push_message",
+    "recover",
     "register_type",
+    "submit",
     "task",
 ]

@@ -119,6 +119,7 @@ class TaskFunction(Generic[P, R]):
             NonDeterminism: Another call is recorded in this place.
             RuntimeError: A coroutine function is called from synchronous code.
             NoLog: It is called at most once, in a graph of which nothing is kept.
+            GraphDrained: The run was asked to stop, and the call is not recorded.
         """
         caller = here("task")
         if (watch := watching.get()) is not None:
@@ -142,6 +143,7 @@ class TaskFunction(Generic[P, R]):
             if outcome is not None and outcome.status == FAILED and outcome.intent is None:
                 return SyncAsyncFuture.failed(self._failed(run, outcome))
             attempted = self._attempted(self.once, context, (args, kwargs), call, outcome)
+        caller.stop_if_asked()
         wishes = self._attempts(context, (args, kwargs), call, outcome, attempted)
         if run.is_async and _on_loop():
             future = SyncAsyncFuture.of_coroutine(self._acarry_out(wishes, context))

@@ -17,13 +17,14 @@ It must not record anything.
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
-from .errors import CannotPark, OutsideOfRun
+from .errors import CannotPark, GraphDrained, OutsideOfRun
 from .metadata import noted, place_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..wal.record import Path, Question, Write
     from .errors import NodeError
     from .program import Program
+    from .run_control import RunControl
     from .slots import Slot
 
 C = TypeVar("C")
@@ -57,25 +59,6 @@ class ExecutionInfo:
     def patch(self, **changes: Any) -> Self:
         """Return the same with some fields changed."""
         return replace(self, **changes)
-
-
-class RunControl:
-    """Asks a run, from anywhere, to stop between two supersteps."""
-
-    __slots__ = ("drain_reason",)
-
-    def __init__(self) -> None:
-        """Create a control that asks for nothing yet."""
-        self.drain_reason: str | None = None
-
-    @property
-    def drain_requested(self) -> bool:
-        """Whether the run is to stop."""
-        return self.drain_reason is not None
-
-    def request_drain(self, reason: str = "shutdown") -> None:
-        """Let running tasks finish, then stop; safe from any thread and from signal handlers."""
-        self.drain_reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +261,18 @@ class TaskContext(Generic[RunT]):
         Raises:
             CannotPark: It is done at most once, or part of what is.
         """
+
+    def stop_if_asked(self) -> None:
+        """Let user code go no further if the run is to stop, unless it is part of what is done at most once.
+
+        Raises:
+            GraphDrained: It is to stop.
+        """
+        control = self.run.control
+        if control is not None and control.drain_reason is not None:
+            with suppress(CannotPark):
+                self.ensure_may_park("a task")
+                raise GraphDrained(control.drain_reason)
 
     @property
     def config(self) -> dict[str, Any]:

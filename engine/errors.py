@@ -18,11 +18,14 @@
     ├── AttemptsLost            WAL-E251  you: a task kills its process each time      (a RuntimeError)
     ├── CannotPark              WAL-E252  you: an at-most-once task cannot wait        (a RuntimeError)
     ├── TransactionEnded        WAL-E253  you: a function ended the transaction it is in
-    └── OutcomeTableError       WAL-E254  you: a database cannot keep outcomes
+    ├── OutcomeTableError       WAL-E254  you: a database cannot keep outcomes
+    ├── RunCancelled            WAL-E260  you: somebody cancelled the run
+    └── RunParked               WAL-E261  it: the run keeps killing its process
     Parked (BaseException): not errors; they travel through user code and stop a task or a run
     ├── GraphInterrupt          a task asks
     ├── ParentCommand           a task steers the graph above
-    └── GraphDrained            the run was asked to stop between steps
+    ├── GraphDrained            the run was asked to stop between steps
+    └── GraphCancelled          the run was cancelled
 
     NodeError                   what an error handler is told; RecordedError is in it when only text is left
 
@@ -58,6 +61,7 @@ __all__ = [
     "EmptyChannelError",
     "EmptyInputError",
     "GraphBubbleUp",
+    "GraphCancelled",
     "GraphChanged",
     "GraphDrained",
     "GraphInterrupt",
@@ -79,6 +83,8 @@ __all__ = [
     "ParentCommand",
     "Parked",
     "RecordedError",
+    "RunCancelled",
+    "RunParked",
     "StepTimeout",
     "TransactionEnded",
     "UnknownInterruptError",
@@ -337,3 +343,23 @@ class GraphDrained(Parked):
     def __init__(self, reason: str = "shutdown") -> None:
         super().__init__(f"Graph drained: {reason}")
         self.reason = reason
+
+
+class GraphCancelled(Parked):
+    """The run was cancelled; whoever called it is told by ``RunCancelled``."""
+
+    def __init__(self, reason: str = "cancelled") -> None:
+        super().__init__(f"Graph cancelled: {reason}")
+        self.reason = reason
+
+
+class RunCancelled(WalgraphError):
+    """The run was cancelled, or gave way to another input; what was recorded of it stays."""
+
+    code = "WAL-E260"
+
+
+class RunParked(WalgraphError):
+    """The run ended its process again and again without getting on, so nobody takes it over any more."""
+
+    code = "WAL-E261"

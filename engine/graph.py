@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
     from ..wal.log import IfBusy
     from .cache import BaseCache, Namespace
-    from .context import RunControl
     from .control import Command, Durability, StateSnapshot, Version
     from .loop import End
     from .parts import GraphOutput
     from .policy import Timeout
     from .program import Program
     from .reading import Reading
+    from .run_control import RunControl
     from .settings import Settings
     from .stream import Wanted
     from .typed import CallOptions

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from ..replay.state import GraphState
     from ..wal.record import Path
     from .cache import BaseCache
-    from .context import Chat, RunControl, Watcher
+    from .context import Chat, Watcher
     from .errors import NodeError
     from .program import Program
     from .recorder import Recorder
+    from .run_control import RunControl
     from .stream import Sink
 
 DEFAULT_RECURSION_LIMIT = 10_007

@@ -33,7 +33,7 @@ from ..wal.log_reading import as_thread_id
 from ..wal.record import Question, RunResumed
 from . import show
 from .config import merged
-from .context import RunControl, current, watching
+from .context import current, watching
 from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId
 from .loop import End, Loop
@@ -42,6 +42,7 @@ from .opening import nested_opening, not_found, opening
 from .reader import Reader
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
+from .run_control import RunControl
 from .settings import Compiled, checked_breakpoints, checked_durability
 from .steering import command_given
 from .stream import Printer, Sink, settled
@@ -153,6 +154,10 @@ class Session:
             raise RuntimeError(message)
         if isinstance(log, Log):
             self._writer = log.writer(_thread_of(self.config), if_busy=if_busy)
+
+    def adopt(self, writer: Writer) -> None:
+        """Take a thread that the caller has claimed; it is given back when the run is over."""
+        self._writer = writer
 
     async def aclaim(self, if_busy: IfBusy) -> None:
         """Do what ``claim`` does; waiting for the owner must not stop the event loop that the owner may need.

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .context import RunControl
+from .run_control import RunControl
 
 
 @contextmanager

@@ -238,6 +238,8 @@ def tried(
                 yield Join(context.children)
             raise
         yield Note((again.record,))
+        # The failed attempt is on record, and with it when the next one is due.
+        context.stop_if_asked()
         yield Sleep(again.pause)
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from ..wal.log import IfBusy
-    from .context import RunControl
     from .control import Durability
+    from .run_control import RunControl
 
     StateT = TypeVar("StateT", default=Any)
     ContextT = TypeVar("ContextT", default=Any)

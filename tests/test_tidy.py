@@ -62,6 +62,7 @@ BANNED = {
 APART = ("tools/", "tests/", "bench/", "examples/")
 RANDOM = (
     "engine/session.py",  # a run that nobody named gets an id before anything of it is recorded
+    "engine/submit.py",  # the same of a run that is handed over
     "engine/attempt.py",  # delays before a retry are jittered
     "engine/messages.py",  # a message gets its id when a task has returned it, before the log
     "wal/",  # the id of a frame must not repeat, and means nothing

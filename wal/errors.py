@@ -18,7 +18,10 @@
     └── ThreadProblem                 one thread
         ├── ThreadBusy      WAL-E401  you: another run owns the thread
         ├── StaleWriter     WAL-E402  you: another run took the thread over
-        └── ThreadNotFound  WAL-E404  you: no thread of that name
+        ├── ThreadNotFound  WAL-E404  you: no thread of that name
+        ├── RunConflict     WAL-E411  you: another run was handed over under that id
+        ├── RunNotFound     WAL-E412  you: no run of that id was handed over
+        └── QueueProblem    WAL-E413  you: a queue cannot be like that
 
 The layers above own further errors (``replay.errors``, ``engine.errors``) under the same base.
 
@@ -165,3 +168,23 @@ class ThreadNotFound(ThreadProblem, KeyError):
     code = "WAL-E404"
 
     __str__ = WalgraphError.__str__
+
+
+class RunConflict(ThreadProblem, ValueError):
+    """Another run was handed over under the same id; nothing was changed."""
+
+    code = "WAL-E411"
+
+
+class RunNotFound(ThreadProblem, KeyError):
+    """No run of that id was handed over to the log, or it was forgotten."""
+
+    code = "WAL-E412"
+
+    __str__ = WalgraphError.__str__
+
+
+class QueueProblem(ThreadProblem, ValueError):
+    """What was said of a queue makes no sense; nothing was changed."""
+
+    code = "WAL-E413"

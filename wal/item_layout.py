@@ -43,10 +43,10 @@ from typing import NamedTuple
 
 import xxhash
 
+from .checked import NAME_BYTES, name_key, pack_checked, unpack_checked
 from .errors import LogCorrupt
 from .items import Item, Namespace
-from .keyspace import NAME_BYTES, RESTORE, name_key
-from .store import pack_checked, unpack_checked
+from .keyspace import RESTORE
 
 BY_NAME, SPACE, BY_KEY, ITEM = b"\x01", b"\x02", b"\x03", b"\x04"
 

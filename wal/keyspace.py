@@ -19,9 +19,10 @@ import struct
 
 import xxhash
 
+from .checked import pack_checked, unpack_checked
 from .errors import LogCorrupt, ThreadNotFound
 from .frame import Header, first_seed
-from .store import Frame, Position, Row, pack_checked, unpack_checked
+from .store import Frame, Position, Row
 from .tables import BLOBS, MARKS, SNAPS, THREADS, ReadTransaction, WriteTransaction
 
 number_key = struct.Struct(">Q").pack
@@ -31,7 +32,6 @@ pair_key = _pair.pack
 chunk_key = struct.Struct(">16sI").pack
 
 POSITION_KEY = number_key(0)
-NAME_BYTES = 400
 LAST_SEQ = (1 << 64) - 1
 RESTORE = "Run `wal verify`; restore from a backup."
 
@@ -46,12 +46,6 @@ def key_pair(key: bytes) -> tuple[int, int]:
     """Return thread number and seq of a snapshot's key."""
     number, seq = _pair.unpack(key)
     return number, seq
-
-
-def name_key(thread: str) -> bytes:
-    """Return the key under which a thread's number is found."""
-    encoded = thread.encode()
-    return b"\x00" + encoded if len(encoded) <= NAME_BYTES else b"\x01" + xxhash.xxh3_128_digest(encoded)
 
 
 def pack_row(row: Row) -> bytes:

@@ -151,7 +151,7 @@ class LmdbTransaction:
         return entries
 
     def number(self) -> int:
-        """Return this transaction's number."""
+        """Return this transaction's number; of a reader, that of the last one that it sees."""
         number: int = self._txn.id()
         return number
 
@@ -202,6 +202,12 @@ class LmdbTables(Tables):
             message = f"The log at {self.environment.path} was opened for reading only."
             raise LogReadOnly(message, hint="Open it without readonly.")
         return LmdbTransaction(self.environment, write=True)
+
+    def last(self) -> int:
+        """Return the number of the last transaction that any process has committed."""
+        # LMDB's own report of it runs ahead of what a reader sees, so a reader is asked.
+        with self.read() as txn:
+            return txn.number()
 
     def prepare(self, table: int, *, create: bool) -> bool:
         """Open a table that not every log has, making it if it is not there."""

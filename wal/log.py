@@ -34,6 +34,7 @@ from .writer import Values, Writer
 
 if TYPE_CHECKING:
     from .items import Items
+    from .submissions import Submissions
 
 IfBusy = Literal["raise", "wait", "steal"]
 _SHARED_KEPT = 256
@@ -161,6 +162,8 @@ class Log(LogReading):
             ThreadBusy: A run owns the thread.
         """
         with self._claimed(thread_id) as (core, thread):
+            # The thread is what a deletion that was cut short leaves, so that it can be repeated.
+            core.store.submissions.drop(thread)
             core.store.delete(thread)
 
     def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
@@ -187,6 +190,13 @@ class Log(LogReading):
         if write and core.committer.failure is not None:
             raise renewed(core.committer.failure)
         return core.store.cached if cached else core.store.items
+
+    def submissions(self, *, write: bool = False) -> Submissions:
+        """Return the runs that were handed over; ``write``: to change what becomes of them."""
+        core = self._live(write=write)
+        if write and core.committer.failure is not None:
+            raise renewed(core.committer.failure)
+        return core.store.submissions
 
     def flush(self, thread_id: ThreadId | None = None) -> None:
         """Return when everything that this process appended is durable; groups are shared by all threads."""

@@ -128,6 +128,10 @@ class LogReading:
                 count += 1
                 yield to_head(row, found)
 
+    def is_claimed(self, thread_id: ThreadId) -> bool:
+        """Tell whether a live process, this one or another, owns a thread."""
+        return self._live().claims.is_alive(as_thread_id(thread_id))
+
     def snapshot(self, thread_id: ThreadId, at: int | None = None) -> tuple[int, bytes] | None:
         """Return seq and encoded state of the newest snapshot at or before ``at``."""
         core, thread = self._flushed(thread_id)

@@ -150,6 +150,10 @@ class MemoryTables(Tables):
         """Return a transaction to write in."""
         return MemoryTransaction(self)
 
+    def last(self) -> int:
+        """Return the number of the last transaction that was committed."""
+        return self.committed
+
     def prepare(self, table: int, *, create: bool) -> bool:
         """Every table is there."""
         return True

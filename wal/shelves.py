@@ -1,6 +1,6 @@
-"""The two shelves of items that a store over tables has: made when they are first asked for.
+"""What a store over tables has beside the records: shelves of items, and handed-over runs; made when first asked for.
 
-Most programs keep no items, and so never load what reads and writes them.
+Most programs have neither, and so never load what reads and writes them.
 
 It must not know what items are.
 """
@@ -14,10 +14,11 @@ from .tables import CACHED, ITEMS, Tables
 
 if TYPE_CHECKING:
     from .items import Items
+    from .submissions import Submissions
 
 
 class Shelves:
-    """What stores and caches keep beside the records."""
+    """What stores and caches keep beside the records, and the runs that were handed over."""
 
     _tables: Tables
 
@@ -30,6 +31,13 @@ class Shelves:
     def cached(self) -> Items:
         """What caches keep."""
         return _shelf(self._tables, CACHED)
+
+    @cached_property
+    def submissions(self) -> Submissions:
+        """The runs that were handed over."""
+        from .submissions import Submissions
+
+        return Submissions(self._tables)
 
     def renew_shelves(self) -> None:
         """Forget the shelves, with whoever waited at them; for a forked child, which lacks those threads."""

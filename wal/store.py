@@ -17,20 +17,16 @@ This module must not know which storage is used, nor what records mean.
 """
 
 import enum
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import msgpack
-import xxhash
-
 from .blob import Blob
-from .errors import LogCorrupt
 from .frame import Header, Summary
 
 if TYPE_CHECKING:
     from .items import Items
+    from .submissions import Submissions
 
 
 class Durability(enum.IntEnum):
@@ -134,31 +130,6 @@ class Position(NamedTuple):
     sweep: bytes = b""
 
 
-_SEAL = struct.Struct(">Q")
-_packb: Callable[[object], bytes] = msgpack.packb
-_hash = xxhash.xxh3_64_intdigest
-
-
-def pack_checked(fields: tuple[object, ...], seed: int) -> bytes:
-    """Encode a row of the directory with its own checksum in front."""
-    data = _packb(fields)
-    return _SEAL.pack(_hash(data, seed)) + data
-
-
-def unpack_checked(data: bytes, seed: int, what: str) -> list[object]:
-    """Decode what ``pack_checked`` made.
-
-    Raises:
-        LogCorrupt: The bytes are not what was written.
-    """
-    body = data[8:]
-    if len(data) < 9 or _SEAL.unpack_from(data)[0] != _hash(body, seed):
-        message = f"The {what} is damaged: its checksum does not match its {len(data)} bytes."
-        raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", what=what)
-    fields: list[object] = msgpack.unpackb(body, use_list=False)
-    return fields
-
-
 class Store(ABC):
     """Keeps a log's bytes; one instance serves all threads of a process."""
 
@@ -174,6 +145,11 @@ class Store(ABC):
     @abstractmethod
     def cached(self) -> "Items":
         """What caches keep beside the records."""
+
+    @property
+    @abstractmethod
+    def submissions(self) -> "Submissions":
+        """The runs that were handed over."""
 
     @abstractmethod
     def commit(self, group: Group) -> list[Verdict]:

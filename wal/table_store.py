@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .chain import Stretch, read_frame, walk, walk_back
+from .checked import name_key
 from .errors import LogCorrupt, LogInUse, ThreadBusy
 from .frame import HEADER_BYTES, Header, first_seed, peek, seal, unseal
 from .keyspace import (
@@ -33,7 +34,6 @@ from .keyspace import (
     clear_marks,
     key_number,
     key_pair,
-    name_key,
     new_row,
     not_found,
     number_key,

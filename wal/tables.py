@@ -9,6 +9,7 @@
     MARKS     digest                                  → empty; blobs that commits used while a sweep runs
     ITEMS     what stores keep, see ``wal.item_layout``; made when it is first needed
     CACHED    what caches keep, in the same way
+    SUBMITTED runs that were handed over, see ``wal.submission_layout``; made when the first one is
 
 Keys are ordered as bytes. ``Position`` lies among the rows so that a commit touches one page less.
 
@@ -29,8 +30,8 @@ from typing import Protocol, Self
 META, THREADS, NAMES, LOG, SNAPS, BLOBS, MARKS = range(7)
 TABLE_NAMES = (b"meta", b"threads", b"names", b"log", b"snap", b"blob", b"mark")
 """The tables that every log has."""
-ITEMS, CACHED = range(len(TABLE_NAMES), len(TABLE_NAMES) + 2)
-LATER_NAMES = (b"item", b"cache")
+ITEMS, CACHED, SUBMITTED = range(len(TABLE_NAMES), len(TABLE_NAMES) + 3)
+LATER_NAMES = (b"item", b"cache", b"submit")
 """The tables that a log gets when they are first needed, so that logs without them are as they always were."""
 
 
@@ -114,3 +115,7 @@ class Tables(ABC):
     @abstractmethod
     def prepare(self, table: int, *, create: bool) -> bool:
         """Make a table usable that not every log has; tell whether it is there. Not within a transaction."""
+
+    @abstractmethod
+    def last(self) -> int:
+        """Return the number of the last transaction that any process has committed; cheap, so that it can be polled."""

@@ -1,0 +1,133 @@
+"""Handing over and carrying out, killed before and after every commit; and workers that come and go at random."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crowd import Crowd
+from helpers import chain, steps_of
+
+from walgraph import Log, Worker, define_queue, submit
+from walgraph.wal.lmdb_store import LmdbTransaction
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "fork") or sys.platform == "win32", reason="lives are forked and killed by signals"
+)
+RUNS = ("r1", "r2")
+
+
+def graph_of(log: Log, outside: Path) -> Any:
+    """Return a graph of two nodes that leave a line outside and one in the state."""
+
+    def leaves(name: str) -> Any:
+        def node(state: Any) -> dict[str, Any]:
+            with outside.open("a") as file:
+                file.write(f"{state['x']}:{name}\n")
+            return {"trail": [f"{state['x']}:{name}"]}
+
+        node.__name__ = name
+        return node
+
+    return chain(leaves("a"), leaves("b")).compile(log, name="graph")
+
+
+def live(path: Path, fate: tuple[int, str] | None, durability: str) -> None:
+    """Hand two runs over, and carry out what there is, until all have ended; or die at a commit."""
+    commits = 0
+    leave = LmdbTransaction.__exit__
+
+    def fated(self: Any, *given: Any) -> None:
+        nonlocal commits
+        is_commit = given[0] is None and self._write and not self._abandoned
+        commits += is_commit
+        if is_commit and fate == (commits, "before"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        leave(self, *given)
+        if is_commit and fate == (commits, "after"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    log = Log.open(path)
+    LmdbTransaction.__exit__ = fated  # type: ignore[method-assign]
+    graph = graph_of(log, path.with_suffix(".txt"))
+    define_queue(log, "narrow", concurrency=1, rate=(100, 0.01))
+    handles = [
+        submit(graph, {"x": run}, "t", run_id=run, queue="narrow", durability=durability) for run in RUNS
+    ]
+
+    def noted(_: Any) -> None:
+        if all(handle.status() == "done" for handle in handles):
+            worker.stop()
+
+    worker = Worker(log, graph, concurrency=1, attempts=100, on_end=noted)
+    if any(handle.status() != "done" for handle in handles):
+        worker.run()
+    log.close()
+
+
+def lived(path: Path, fate: tuple[int, str] | None, durability: str) -> int:
+    """Live once in a child, and return how that ended."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            live(path, fate, durability)
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.parametrize(
+    ("durability", "when"), [("sync", "before"), ("sync", "after"), ("async", "after"), ("exit", "after")]
+)
+def test_a_kill_at_any_commit_neither_loses_nor_doubles_a_run(
+    tmp_path: Path, when: str, durability: str
+) -> None:
+    """Whoever hands over, starts, carries out and notes the end may die at each commit: the next life finishes.
+
+    Each run ends once with its own result, in order; what was recorded is not done again.
+    """
+    for fate in range(1, 100):
+        path = tmp_path / f"{fate}.wal"
+        was_killed = lived(path, (fate, when), durability)
+        assert was_killed in {0, signal.SIGKILL}
+        if not was_killed:
+            break
+        assert lived(path, None, durability) == 0
+        steps = Counter(path.with_suffix(".txt").read_text().split())
+        assert set(steps) == {f"{run}:{name}" for run in RUNS for name in "ab"}
+        # What one life may lose: the step under way, or what the mode leaves unwritten, which is one run at most.
+        assert sum(steps.values()) <= len(steps) + (1 if durability == "sync" else 2)
+        with Log.open(path) as log:
+            trail = ["r1:a", "r1:b", "r2:a", "r2:b"]
+            for run, length in zip(RUNS, (2, 4), strict=True):
+                row = log.submissions().get(run)
+                assert row is not None
+                assert (row.how, log.decoder().value(row.result)) == (
+                    "done",
+                    {"x": run, "trail": trail[:length]},
+                )
+            if durability != "exit":
+                assert steps_of(log, "t").count("RunStarted") == 2
+    else:
+        message = "it commits without end"
+        raise AssertionError(message)
+    assert fate >= 8
+
+
+def test_workers_that_come_and_go_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Some dozens of runs, several processes, SIGKILL and SIGSTOP at random instants (more of it in ``make fuzz``)."""
+    crowd = Crowd(tmp_path / "log.wal", seed=1)
+    try:
+        crowd.work(runs=30, seconds=2.5)
+        crowd.settle()
+        crowd.check()
+        assert crowd.kills > 3
+    finally:
+        crowd.close()
