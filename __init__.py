@@ -25,8 +25,6 @@ import typing
 
 from .engine.builder import StateGraph
 from .engine.context import (
-    ExecutionInfo,
-    Runtime,
     get_config,
     get_runtime,
     get_store,
@@ -56,6 +54,7 @@ from .engine.errors import (
     GraphDrained,
     GraphInterrupt,
     GraphRecursionError,
+    InvalidCallKey,
     InvalidGraph,
     InvalidNamespaceError,
     MissingThreadId,
@@ -82,6 +81,7 @@ from .engine.policy import CachePolicy, TimeoutPolicy
 from .engine.response import is_invalid_resume
 from .engine.retry import RetryPolicy
 from .engine.run_control import RunControl
+from .engine.runtime import ExecutionInfo, Runtime
 from .engine.settings import Checkpointer, ensure_valid_checkpointer
 from .replay.channel import (
     MISSING,
@@ -293,6 +293,7 @@ __all__ = [
     "InMemoryStore",
     "IndexConfig",
     "Interrupt",
+    "InvalidCallKey",
     "InvalidGraph",
     "InvalidNamespaceError",
     "InvalidUpdateError",

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..wal.record import AttemptFailed
 from .errors import AttemptsLost
+from .failed_calls import given_up
 from .failure import failure_of
 from .retry import delay, policy_for
 
 if TYPE_CHECKING:
     from ..replay.state import Intent, Outcome
+    from ..wal.record import Record
     from .context import TaskContext
     from .retry import RetryPolicy
     from .run import Run
@@ -36,7 +38,7 @@ SECOND = 1_000_000_000
 class Again(NamedTuple):
     """Another attempt: what is to be recorded first, and the seconds to wait."""
 
-    record: AttemptFailed
+    records: tuple[Record, ...]
     pause: float
 
 
@@ -130,4 +132,4 @@ class Attempts:
         record = AttemptFailed(
             run.scope, context.path, failure_of(error), attempt, first_at, now, now + int(pause * SECOND)
         )
-        return Again(record, pause)
+        return Again((*given_up(context, error), record), pause)

@@ -17,6 +17,7 @@ import xxhash
 from ..wal.codec import Encoder
 from ..wal.errors import ValueProblem
 from .context import current
+from .failed_calls import note_met
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
@@ -81,7 +82,11 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
         """
         if self._work is not None and timeout is None:
             self._work.run_if_free()
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        except BaseException as error:
+            note_met(error)
+            raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, or None if it returned.
@@ -91,7 +96,10 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
         """
         if self._work is not None and timeout is None:
             self._work.run_if_free()
-        return super().exception(timeout)
+        error = super().exception(timeout)
+        if error is not None:
+            note_met(error)
+        return error
 
     def wait(self) -> None:
         """Return when the call has ended, however it ended."""
@@ -117,10 +125,14 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
         """Wait for the call in a coroutine."""
         waited = self._task if self._task is not None else asyncio.wrap_future(self)
         caller = current.get()
-        if caller is None or caller.slot is None:
-            return (yield from waited.__await__())
-        # Who waits for its own call does not run, so the call may take its place (T-10).
-        return (yield from caller.slot.lent(waited).__await__())
+        try:
+            if caller is None or caller.slot is None:
+                return (yield from waited.__await__())
+            # Who waits for its own call does not run, so the call may take its place (T-10).
+            return (yield from caller.slot.lent(waited).__await__())
+        except BaseException as error:
+            note_met(error)
+            raise
 
 
 def fingerprint(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bytes, str]:

@@ -21,18 +21,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ..replay.errors import NonDeterminism
-from ..replay.state import FAILED, FINISHED
+from ..replay.state import FAILED, FINISHED, KEPT
 from ..wal.errors import NotSerializable
-from ..wal.record import TaskFinished, TaskInterrupted
+from ..wal.record import HANDLER, TaskFailed, TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
-from .context import CallContext, here, watching
+from .context import OVER, CallContext, FailedCall, here, watching
 from .effect import Done, Overrun
-from .errors import GraphInterrupt
-from .failure import add_notes, ended_by, unpacked
+from .errors import GraphInterrupt, InvalidCallKey
+from .failed_calls import note_failed, settled_by
+from .failure import add_notes, ended_by, packed, unpacked
 from .interrupt import shown
 from .node import Callee, check_stoppable, name_of
 from .show import called, start
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from ..replay.state import Outcome
+    from ..wal.record import Path, Record
     from .cache import BaseCache, Namespace
     from .context import TaskContext
     from .once import Attempted, Once
@@ -81,13 +84,19 @@ class TaskFunction(Generic[P, R]):
         name: What the log calls it.
         policies: How calls are retried, cached and limited in time.
         once: What was told of a function that is called at most once; None for all others.
+        key: From the arguments of a call to its key; None for calls that are known by their number.
 
     Raises:
         InvalidGraph: It has a time-out and is synchronous.
     """
 
     def __init__(
-        self, function: Callable[P, Any], name: str | None, policies: Policies, once: Once | None = None
+        self,
+        function: Callable[P, Any],
+        name: str | None,
+        policies: Policies,
+        once: Once | None = None,
+        key: Callable[P, str] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.name = name or name_of(function)
@@ -97,6 +106,23 @@ class TaskFunction(Generic[P, R]):
         self.cache_policy = policies.cache
         self.timeout = policies.timeout
         self.once = once
+        self.key: Callable[P, str] | str | None = key
+
+    def with_key(self, key: str) -> TaskFunction[P, R]:
+        """Return the function as it is called once under a key, which then says which call it is, not its number.
+
+        For calls whose order changes from run to run: those of threads and coroutines that race, and of loops over
+        what has no order. Within one caller a key can be used once.
+
+        Args:
+            key: What tells the call from all others that its caller gives a key.
+
+        Raises:
+            InvalidCallKey: It is not a string, empty, or reserved.
+        """
+        keyed = copy.copy(self)
+        keyed.key = checked_key(key, self.name)
+        return keyed
 
     def clear_cache(self, cache: BaseCache[Any]) -> None:
         """Forget all results of this function that a cache holds."""
@@ -125,23 +151,27 @@ class TaskFunction(Generic[P, R]):
         if (watch := watching.get()) is not None:
             watch.calls()
         run = caller.run
-        path = (*caller.path, next(caller.calls))
+        own = next(caller.calls) if self.key is None else self._own_key(caller, args, kwargs)
+        path = (*caller.path, own)
         call = fingerprint(self.name, args, kwargs)
         outcome = run.graph.outcomes.get(path)
         future: SyncAsyncFuture[R]
-        if outcome is not None and outcome.call is not None:
+        if outcome is not None and outcome.call is not None and _stands(outcome, self.once):
             _compare(caller, path, outcome.call, call)
         if run.modes:
             run.publish(start(run, path, self.name, caller.base, caller.step, (args, kwargs)))
         if outcome is not None and outcome.status == FINISHED:
             return SyncAsyncFuture.finished(outcome.writes[0][1])
+        if outcome is not None and outcome.status == KEPT:
+            return SyncAsyncFuture.failed(self._failed_before(caller, path, outcome))
         if outcome is not None and (pending := outcome.pending()):
             return SyncAsyncFuture.failed(GraphInterrupt(shown(pending)))
         context = CallContext(caller, path, self.name)
         attempted = None
         if self.once is not None:
             if outcome is not None and outcome.status == FAILED and outcome.intent is None:
-                return SyncAsyncFuture.failed(self._failed(run, outcome))
+                # Its caller is tried again, and makes a call again that may not be.
+                return SyncAsyncFuture.failed(self._failed_before(caller, path, outcome))
             attempted = self._attempted(self.once, context, (args, kwargs), call, outcome)
         caller.stop_if_asked()
         wishes = self._attempts(context, (args, kwargs), call, outcome, attempted)
@@ -173,14 +203,38 @@ class TaskFunction(Generic[P, R]):
         # What is to be tried again whenever it fails must say so itself.
         return Attempted(once, context, call, wish, self.policies.retry or (), outcome)
 
-    def _failed(self, run: Run, outcome: Outcome) -> BaseException:
-        """Return what an at-most-once call raised that its caller makes again, being retried itself."""
-        assert outcome.failure is not None, "it failed"
-        return unpacked(b"", outcome.failure, run.recorder.registry)
+    def _own_key(self, caller: TaskContext[Run], args: Any, kwargs: Any) -> str:
+        """Return the key of a call, which no other call of its caller has.
+
+        Raises:
+            InvalidCallKey: Another one has, or it is none.
+            OutsideOfRun: The caller's body has ended.
+        """
+        given = self.key
+        key = given if isinstance(given, str) else checked_key(given(*args, **kwargs), self.name)  # type: ignore[misc]
+        if caller.calls is OVER:
+            next(caller.calls)
+        if caller.keys is None:
+            caller.keys = {}
+        # One operation, since calls may come from several threads.
+        mine = object()
+        if caller.keys.setdefault(key, mine) is not mine:
+            message = f"{caller.name!r} has made a call under the key {key!r} before; nothing was executed"
+            hint = "A key says which call of its caller it is: give each a key of its own, with the task's name in it."
+            raise InvalidCallKey(message, hint=hint, key=key, task=self.name)
+        return key
+
+    def _failed_before(self, caller: TaskContext[Run], path: Path, outcome: Outcome) -> BaseException:
+        """Return the recorded failure of a call that its caller caught when it was made."""
+        assert outcome.failure is not None, "who failed has a failure"
+        data = b"" if outcome.caught is None else outcome.caught.error
+        error = unpacked(data, outcome.failure, caller.run.recorder.registry)
+        caller.kept = (*caller.kept, FailedCall(path, error))
+        return error
 
     def _attempts(
         self,
-        context: TaskContext[Run],
+        context: CallContext[Run],
         argument: Any,
         call: tuple[str, bytes, str],
         outcome: Outcome | None,
@@ -203,11 +257,7 @@ class TaskFunction(Generic[P, R]):
                 value = yield from tried(wish, context, retry or (), outcome)
         except BaseException as error:
             done = ended_by(error, run, context, outcome)
-            # A question is bound to the call that asked it, so that its answer goes to no other.
-            records = tuple(
-                record._replace(call=call) if isinstance(record, TaskInterrupted) else record
-                for record in done.records
-            )
+            records = tuple(_of_call(record, call, error) for record in done.records)
             if attempted is not None:
                 records = attempted.records + records
             return done._replace(records=records), None
@@ -219,18 +269,18 @@ class TaskFunction(Generic[P, R]):
         path = context.path
         return Done(path, (TaskFinished(context.run.scope, path, ((RETURN, value),), (), call),))
 
-    def _carry_out(self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]) -> R:
+    def _carry_out(self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: CallContext[Run]) -> R:
         done, value = carry_out(wishes, context)
         if done.records:
             try:
-                context.run.recorder.record(done.records)
+                context.run.recorder.record(_records(done, context) if context.follows else done.records)
             except NotSerializable as error:
                 add_notes(context.run, context, error)
                 raise
         return self._ended(done, value, context)
 
     async def _acarry_out(
-        self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: TaskContext[Run]
+        self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: CallContext[Run]
     ) -> R:
         context.slot = context.run.slot()
         late: Overrun | None = None
@@ -245,7 +295,8 @@ class TaskFunction(Generic[P, R]):
             done, value = late.value
         if done.records:
             try:
-                await context.run.recorder.arecord(done.records)
+                records = _records(done, context) if context.follows else done.records
+                await context.run.recorder.arecord(records)
             except NotSerializable as error:
                 add_notes(context.run, context, error)
                 raise
@@ -253,15 +304,48 @@ class TaskFunction(Generic[P, R]):
             raise asyncio.CancelledError
         return self._ended(done, value, context)
 
-    def _ended(self, done: Done, value: Any, context: TaskContext[Run]) -> R:
+    def _ended(self, done: Done, value: Any, context: CallContext[Run]) -> R:
         if context.run.modes:
             context.run.publish(called(context, value, done.error, is_cached=done.is_cached))
         if done.error is not None:
+            if isinstance(done.error, Exception):
+                note_failed(context.caller, context.path, done.error)
             raise done.error
         if (watch := watching.get()) is not None:
             watch.progress()
         result: R = value
         return result
+
+
+def checked_key(key: Any, name: str) -> str:
+    """Return the key of a call.
+
+    Raises:
+        InvalidCallKey: It is not a string, empty, or reserved.
+    """
+    if isinstance(key, str) and key and key != HANDLER:
+        return key
+    message = f"the key of a call of {name!r} must be a string that is not empty, not {key!r}"
+    raise InvalidCallKey(message, hint="str(...) makes one of an id.", key=key, task=name)
+
+
+def _stands(outcome: Outcome, once: Once | None) -> bool:
+    """Return whether a call must be the recorded one: not if that failed, perhaps by its arguments."""
+    return outcome.status != FAILED or bool(outcome.questions) or once is not None
+
+
+def _of_call(record: Record, call: tuple[str, bytes, str], error: BaseException) -> Record:
+    """Say in a record what was called: a question's answer goes to no other call, nor is another told a failure."""
+    if isinstance(record, TaskInterrupted):
+        return record._replace(call=call)
+    if isinstance(record, TaskFailed):
+        return record._replace(call=call, error=packed(error))
+    return record
+
+
+def _records(done: Done, context: CallContext[Run]) -> tuple[Record, ...]:
+    """Return what is recorded of a call that its caller made after others had failed."""
+    return (*settled_by(context.caller, context.follows), *done.records)
 
 
 def _compare(

@@ -19,16 +19,16 @@ from __future__ import annotations
 import itertools
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
 from .errors import CannotPark, GraphDrained, OutsideOfRun
 from .metadata import noted, place_of
+from .runtime import ExecutionInfo, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..replay.state import Outcome
     from ..wal.record import Path, Question, Write
@@ -42,75 +42,11 @@ OF_THE_RUN = frozenset({"run_id", "run_name"})
 """Keys of a config that name one run, so that what a node calls must not inherit them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExecutionInfo:
-    """Which task this is, for logs and idempotency keys."""
+class FailedCall(NamedTuple):
+    """A call that failed: its path, and the very exception that its caller was given."""
 
-    checkpoint_id: str
-    checkpoint_ns: str
-    task_id: str
-    thread_id: str | None = None
-    run_id: str | None = None
-    node_attempt: int = 1
-    """The number of the attempt, from 1; it counts on after a crash."""
-    node_first_attempt_time: float | None = None
-    """When the first attempt began, in seconds since 1970; the same for all attempts, also after a crash."""
-
-    def patch(self, **changes: Any) -> Self:
-        """Return the same with some fields changed."""
-        return replace(self, **changes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Runtime(Generic[C]):
-    """What a run offers to its nodes."""
-
-    context: C = None  # type: ignore[assignment]  # LangGraph's default for runs without a context
-    store: Any = None
-    stream_writer: Callable[[Any], None] = field(default=lambda _: None)
-    previous: Any = None
-    execution_info: ExecutionInfo | None = None
-    control: RunControl | None = None
-    heartbeat: Callable[[], None] = field(default=lambda: None)
-    """Says that the node is alive, which an ``idle_timeout`` counts from; without one it does nothing."""
-
-    @property
-    def drain_requested(self) -> bool:
-        """Whether the run is to stop between two supersteps."""
-        return self.control is not None and self.control.drain_requested
-
-    @property
-    def drain_reason(self) -> str | None:
-        """Why it is to stop; None if it is not."""
-        return None if self.control is None else self.control.drain_reason
-
-    def merge(self, other: Runtime[C]) -> Runtime[C]:
-        """Return what ``other`` says, and what this says where the other says nothing."""
-        said = {each.name: getattr(other, each.name) for each in fields(other)}
-        silent = Runtime[Any]()
-        return replace(
-            self,
-            **{
-                name: value
-                for name, value in said.items()
-                if value is not None and value is not getattr(silent, name)
-            },
-        )
-
-    def override(self, **changes: Any) -> Runtime[C]:
-        """Return the same with some fields changed."""
-        return replace(self, **changes)
-
-    def patch_execution_info(self, **changes: Any) -> Runtime[C]:
-        """Return the same with some fields of ``execution_info`` changed.
-
-        Raises:
-            RuntimeError: There is none, since no task is running.
-        """
-        if self.execution_info is None:
-            message = "Cannot patch execution_info before it has been set"
-            raise RuntimeError(message)
-        return replace(self, execution_info=self.execution_info.patch(**changes))
+    path: Path
+    error: BaseException
 
 
 class Chat(Protocol):
@@ -203,6 +139,14 @@ class TaskContext(Generic[RunT]):
     key: str | None = None
     """What the outside world knew an earlier attempt by, if that is recorded."""
     _id: str | None = None
+    keys: dict[str, object] | None = None
+    """The keys of the calls that were given one."""
+    failing: tuple[FailedCall, ...] = ()
+    """The calls that failed, and whose failures the body has not met yet."""
+    failures: tuple[FailedCall, ...] = ()
+    """The calls whose failures the body has met, and after which nothing is known to have followed yet."""
+    kept: tuple[FailedCall, ...] = ()
+    """The calls that failed, and after which this task went on."""
 
     def __init__(self, run: RunT, path: Path, name: str, base: int, step: int) -> None:
         self.run = run
@@ -210,13 +154,15 @@ class TaskContext(Generic[RunT]):
         self.name = name
         self.base = base
         self.step = step
-        self.calls = itertools.count()
+        self.calls: Iterator[int] = itertools.count()
         self.children: list[Any] = []
 
     def _reset(self, attempt: int) -> None:
         self.attempt = attempt
         self.calls = itertools.count()
         self.children = []
+        self.keys = None
+        self.failing = self.failures = self.kept = ()
         self.questions = 0
         self.subgraphs = 0
         self.asked = ()
@@ -369,6 +315,8 @@ class CallContext(TaskContext[RunT]):
     def __init__(self, caller: TaskContext[RunT], path: Path, name: str) -> None:
         super().__init__(caller.run, path, name, caller.base, caller.step)
         self.caller = caller
+        self.follows = caller.failures
+        """The calls whose failures the caller had met when it made this one: it went on."""
         self.is_once = False
         """Whether the call is made at most once, so that its body cannot begin again."""
 
@@ -391,6 +339,23 @@ class CallContext(TaskContext[RunT]):
         """The namespace of the call, below that of the task that makes it."""
         return child_scope(self.caller.scope_of_task, f"{self.name}{TASK_SEPARATOR}{self.id}")
 
+
+class _Over:
+    """Stands for a task's calls once its body has ended: whoever still makes one does so behind its back."""
+
+    def __next__(self) -> int:
+        message = "called a task on behalf of one whose body has ended already"
+        raise OutsideOfRun(
+            message,
+            hint="Wait for threads and coroutines that call tasks before the function that started them returns.",
+        )
+
+    def __iter__(self) -> _Over:
+        return self
+
+
+OVER = _Over()
+"""What ``calls`` of a context is once its body has ended."""
 
 current: ContextVar[TaskContext[Any] | None] = ContextVar("walgraph_task", default=None)
 """The task whose code is running."""

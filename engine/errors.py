@@ -14,6 +14,7 @@
     ├── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
     ├── InvalidCacheKey         WAL-E232  you: a key_func returned no key              (a TypeError)
     ├── InvalidNamespaceError   WAL-E240  you: a store cannot have such a namespace    (a ValueError)
+    ├── InvalidCallKey          WAL-E245  you: a call's key is none, or was used before (a ValueError)
     ├── OutcomeUnknown          WAL-E250  you: find out whether an effect took place
     ├── AttemptsLost            WAL-E251  you: a task kills its process each time      (a RuntimeError)
     ├── CannotPark              WAL-E252  you: an at-most-once task cannot wait        (a RuntimeError)
@@ -67,6 +68,7 @@ __all__ = [
     "GraphInterrupt",
     "GraphRecursionError",
     "InvalidCacheKey",
+    "InvalidCallKey",
     "InvalidGraph",
     "InvalidNamespaceError",
     "InvalidUpdateError",
@@ -253,6 +255,12 @@ class OutcomeTableError(WalgraphError, RuntimeError):
     """A database cannot keep the outcomes of transactional tasks: its table of that name is another, or unreadable."""
 
     code = "WAL-E254"
+
+
+class InvalidCallKey(WalgraphError, ValueError):
+    """The key of a ``@task`` call is no key, or its caller used it before; nothing was executed."""
+
+    code = "WAL-E245"
 
 
 class NodeCancelledError(WalgraphError):

@@ -14,19 +14,20 @@ It must not decide what follows from a failure.
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..wal.codec import Decoder, Encoder
+from ..wal.codec import Decoder, Encoder, Registry
 from ..wal.errors import ValueProblem
 from ..wal.record import Failure, TaskFailed, TaskInterrupted
 from .effect import Done
 from .errors import GraphInterrupt, NodeCancelledError, OutcomeUnknown, RecordedError
+from .failed_calls import given_up, settled_by
 from .response import refused_question
 
 if TYPE_CHECKING:
     from ..replay.state import Outcome
-    from ..wal.codec import Registry
     from .context import TaskContext
     from .job import Job
     from .run import Run
@@ -58,10 +59,31 @@ def packed(error: BaseException) -> bytes:
     return b"" if value.blobs else value.data
 
 
+class _Loaded(Registry):
+    """A registry that also knows the exceptions of the modules that this process has imported.
+
+    Code that catches an exception has imported its class, and making one does not run its ``__init__``. Nothing is
+    imported because data names it.
+    """
+
+    __slots__ = ()
+
+    def find(self, name: str) -> type | None:
+        """Return the class of that name, or None when nobody registered one and no loaded exception is called so."""
+        found = super().find(name)
+        if found is not None:
+            return found
+        module, _, qualname = name.partition(":")
+        held: Any = sys.modules.get(module)
+        for part in qualname.split("."):
+            held = getattr(held, part, None)
+        return held if isinstance(held, type) and issubclass(held, Exception) else None
+
+
 def unpacked(data: bytes, failure: Failure, registry: Registry) -> BaseException:
     """Return a recorded exception: as it was if it could be written and its class is known here, else its text."""
     try:
-        error = Decoder(registry).value(data) if data else None
+        error = Decoder(_Loaded(registry)).value(data) if data else None
     except Exception:
         error = None
     return error if isinstance(error, BaseException) else RecordedError(failure)
@@ -139,7 +161,9 @@ def ended_by(
     if isinstance(error, GraphInterrupt):
         known = {question.id for question in outcome.questions} if outcome is not None else set()
         questions = tuple(question for question in context.asked if question.id not in known)
-        return Done(path, (TaskInterrupted(run.scope, path, questions),), error)
+        # Who asks after a call has failed went on.
+        went_on = settled_by(context, context.failures) if context.asked and context.failures else ()
+        return Done(path, (*went_on, TaskInterrupted(run.scope, path, questions)), error)
     if (refused := refused_question(error)) is not None:
         # The answer was at fault and not the task: it asks again, or waits for what asks in it.
         task, question = refused
@@ -148,6 +172,7 @@ def ended_by(
         return Done(path, (TaskInterrupted(run.scope, path, asked),), error)
     if isinstance(error, Exception):
         add_notes(run, context, error, has_returned=has_returned, handler=handler)
-        return Done(path, (TaskFailed(run.scope, path, failure_of(error), context.attempt),), error)
+        failed = TaskFailed(run.scope, path, failure_of(error), context.attempt)
+        return Done(path, (*given_up(context, error), failed), error)
     # Drained, cancelled or aborted: nothing can be said of the task, so it is simply not finished.
     return Done(path, (), error)

@@ -69,6 +69,7 @@ def task(
     effect: Effect = "at_least_once",
     reconcile: Callable[[str, EffectCall], Any] | None = None,
     on_unknown: OnUnknown = "raise",
+    key: Callable[..., str] | None = None,
 ) -> TaskDecorator: ...
 def task(
     function: Any = None,
@@ -81,6 +82,7 @@ def task(
     effect: Effect = "at_least_once",
     reconcile: Callable[[str, EffectCall], Any] | None = None,
     on_unknown: OnUnknown = "raise",
+    key: Callable[..., str] | None = None,
 ) -> Any:
     """Make a function whose calls are recorded.
 
@@ -97,6 +99,8 @@ def task(
             and an ``EffectCall``, it returns what the call is to return, or ``RUN_AGAIN``, or raises.
         on_unknown: For ``at_most_once``, if that cannot say or is not there: ``raise`` ``OutcomeUnknown``, or
             ``interrupt``: ask a person, who answers with what the call is to return, or with ``RUN_AGAIN``.
+        key: From a call's arguments to the key by which it is known among its caller's calls; without one it is known
+            by its number. ``with_key`` gives one call a key.
 
     Returns:
         A function that returns a future: ``.result()`` in synchronous code, ``await`` in coroutines.
@@ -113,7 +117,7 @@ def task(
             from .once import checked_effect
 
             once = checked_effect(effect, reconcile, on_unknown, name or name_of(decorated))
-        return TaskFunction(decorated, name, policies, once)
+        return TaskFunction(decorated, name, policies, once, key)
 
     return decorate if function is None else decorate(function)
 

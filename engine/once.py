@@ -215,7 +215,7 @@ class Attempted:
             if again is None:
                 self.records = (self._attempts.failed(failure),)
                 raise failure
-            yield Note((again.record,))
+            yield Note(again.records)
             yield Sleep(again.pause)
 
     def _begun(self) -> Generator[Wish, Any, Intent]:

@@ -93,7 +93,7 @@ def _route(
             )
             return Done(path, (record,))
         try:
-            yield Note((*before, again.record))
+            yield Note((*before, *again.records))
         except Exception as refused:
             # What the body returned cannot be written, so the task has failed.
             return ended(job, refused)

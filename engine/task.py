@@ -29,7 +29,7 @@ from ..replay.state import UNROUTED
 from ..wal.codec import Encoder
 from . import clock
 from .attempt import Attempts
-from .context import current
+from .context import OVER, current
 from .control import Command
 from .effect import Done, Overrun
 from .errors import ParentCommand
@@ -132,9 +132,11 @@ def attempted_plainly(job: Job) -> Done:
     try:
         value = callee.function(job.input()) if callee.is_bare else call(callee, job.input(), context)
     except BaseException as error:
+        context.calls = OVER
         _join(context)
         returned = _raised(job, self_cancelled(error, context.name))
     else:
+        context.calls = OVER
         if context.children:
             _join(context)
         if value.__class__ is dict and job.run.program.is_plain and before is None and not context.pushed:
@@ -224,20 +226,25 @@ def tried(
         context.begin(1 if attempts is None else attempts.next(), outcome)
         try:
             value = yield call
+            calls, context.calls = context.calls, OVER
             if context.children:
                 yield Join(context.children)
+            # Routers may call tasks as well.
+            context.calls = calls
             return value if meant is None else meant(value)
         except Exception as error:
+            context.calls = OVER
             if context.children:
                 yield Join(context.children)
             again = None if attempts is None else attempts.again(error)
             if again is None:
                 raise
         except BaseException:
+            context.calls = OVER
             if context.children:
                 yield Join(context.children)
             raise
-        yield Note((again.record,))
+        yield Note(again.records)
         # The failed attempt is on record, and with it when the next one is due.
         context.stop_if_asked()
         yield Sleep(again.pause)
@@ -267,6 +274,7 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
         try:
             wish = send(answer)
         except StopIteration as stop:
+            context.calls = OVER
             return stop.value  # type: ignore[no-any-return]  # a generator's value
         send, answer = wishes.send, None
         if wish.__class__ is Call:
@@ -336,6 +344,7 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
             try:
                 wish = send(answer)
             except StopIteration as stop:
+                context.calls = OVER
                 if overrun:
                     raise Overrun(stop.value) from None
                 return stop.value  # type: ignore[no-any-return]  # a generator's value

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from ..wal.record import (
     AttemptFailed,
+    FailureSettled,
     Forked,
     Record,
     RunEnded,
@@ -55,6 +56,7 @@ from .state import (
     FAILED,
     FINISHED,
     GOTO_WRITE,
+    KEPT,
     NEW_GRAPH,
     NO_INPUT,
     OPENED,
@@ -194,6 +196,12 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             before = graph.outcomes.get(path) or NOTHING
             intent = Intent(key, attempt, at)
             return _with(graph, path, before._replace(status=DUE, call=call, failure=None, intent=intent))
+        case FailureSettled(_, paths, how):
+            outcomes = graph.outcomes
+            for path in paths:
+                before = outcomes.get(path) or NOTHING
+                outcomes = outcomes.put(path, before._replace(status=KEPT if how == "kept" else FAILED))
+            return with_field(graph, OUTCOMES, outcomes)
         case TaskInterrupted(_, path, questions, call):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, _asked(before, questions)._replace(call=call))
@@ -372,6 +380,8 @@ def _failed(graph: GraphState, record: TaskFailed) -> GraphState:
             goto=tuple(tuple(target) if isinstance(target, list) else target for target in own),
             caught=Caught(record.handler, record.error),
         )
+    elif record.call is not None:
+        after = after._replace(call=record.call, caught=Caught(None, record.error))
     return _with(graph, record.path, after)
 
 
@@ -384,7 +394,11 @@ def _due_again(outcomes: Ledger[Outcome]) -> Ledger[Outcome]:
     for path, outcome in list(outcomes.items()):
         if outcome.status == FAILED or (outcome.status == WAITING and not outcome.pending()):
             status = UNROUTED if outcome.returned else DUE
-            outcomes = outcomes.put(path, outcome._replace(status=status, failure=None))
+            # A call that failed may have failed by its arguments, so others may be tried; but answers belong to a call.
+            call = outcome.call if outcome.questions or outcome.intent is not None else None
+            outcomes = outcomes.put(
+                path, outcome._replace(status=status, failure=None, call=call, caught=None)
+            )
     return outcomes
 
 

@@ -29,9 +29,10 @@ SendKept: TypeAlias = tuple[Any, ...]
 """A ``Send``: node and argument, and behind them its time-out as plain data if it brings one."""
 
 FINISHED, UNROUTED, DUE, WAITING, FAILED = "finished", "unrouted", "due", "waiting", "failed"
-CAUGHT = "caught"
+CAUGHT, KEPT = "caught", "kept"
 """Statuses of an outcome. UNROUTED: the body returned, its routers have not. DUE: to be run again. CAUGHT: it failed
-for good, and an error handler runs in its place, whose outcome stands at the path that ``acting`` gives."""
+for good, and an error handler runs in its place, whose outcome stands at the path that ``acting`` gives. KEPT: a call
+failed and its caller went on, so the failure is what it came to, and is raised again on replay."""
 
 GOTO_WRITE = "__goto__"
 """The write under which a body's own targets are kept while its routers have not succeeded; no channel's."""
@@ -47,9 +48,9 @@ class Retry(NamedTuple):
 
 
 class Caught(NamedTuple):
-    """Which node handles a failure, and the exception as ``wal.codec`` wrote it."""
+    """Which node handles a failure (None: a `@task`'s caller may), and the exception as ``wal.codec`` wrote it."""
 
-    handler: str
+    handler: str | None
     error: bytes
 
 
@@ -148,7 +149,7 @@ class GraphState(NamedTuple):
         head = path[0]
         if len(path) > 1 and path[1] == HANDLER:
             failed = self.outcomes.get(path[:1])
-            if failed is not None and failed.caught is not None:
+            if failed is not None and failed.caught is not None and failed.caught.handler is not None:
                 return failed.caught.handler
         return self.sends[head][0] if isinstance(head, int) else head
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, assert_never
 from ..wal.codec import Opaque
 from ..wal.record import (
     AttemptFailed,
+    FailureSettled,
     Forked,
     Path,
     Record,
@@ -150,6 +151,9 @@ def line_of(record: Record) -> Line:
             tries = f" · attempt {attempt}" if attempt > 1 else ""
             called = f"{visible(call[0])}{shortened(call[2], 26)}"
             return Line(path_text(path), f"{called} begins, at most once · key {visible(key)}{tries}")
+        case FailureSettled(_, paths, how):
+            then = "failed, and its caller went on" if how == "kept" else "ended its caller after all"
+            return Line(", ".join(map(path_text, paths)), then)
         case TaskInterrupted(_, path, questions):
             asked = ", ".join(preview(question.value) for question in questions)
             return Line(path_text(path), f"asks {asked}" if questions else "waits for what it runs")

@@ -158,7 +158,9 @@ class TaskFailed(NamedTuple):
     handler: str | None = None
     """The node that runs in the task's place now; the task itself is not run again."""
     error: bytes = b""
-    """For the handler: the exception as ``wal.codec`` writes it; empty if it cannot be written."""
+    """For the handler, or the caller: the exception as ``wal.codec`` writes it; empty if it cannot be written."""
+    call: tuple[str, bytes, str] | None = None
+    """For a nested ``@task``: what was called, as in ``TaskFinished``."""
 
 
 class AttemptFailed(NamedTuple):
@@ -258,6 +260,18 @@ class Forked(NamedTuple):
     """Whether it begins the whole thread anew: of subgraphs only those go on that further records of the frame tell."""
 
 
+class FailureSettled(NamedTuple):
+    """What failed ``@task`` calls came to for their caller.
+
+    ``how`` is ``kept`` if it caught them and went on, so that they are raised again wherever the calls are replayed; or
+    ``open`` if they ended it after all, so that the calls are made again with it.
+    """
+
+    scope: str
+    paths: tuple[Path, ...]
+    how: str
+
+
 class StateFolded(NamedTuple):
     """All records up to ``seq`` as one state; what durability ``exit`` writes instead of them."""
 
@@ -274,6 +288,7 @@ Record: TypeAlias = (
     | TaskRouted
     | TaskFailed
     | AttemptFailed
+    | FailureSettled
     | TaskInterrupted
     | TaskAnswered
     | StepCommitted
@@ -301,6 +316,7 @@ KINDS: dict[int, type[Record]] = {
     14: StateFolded,
     15: AttemptFailed,
     16: TaskStarted,
+    21: FailureSettled,
 }
 """Kind number on disk → record class."""
 

@@ -28,6 +28,7 @@ from .record import (
     AttemptFailed,
     Edit,
     Failure,
+    FailureSettled,
     Forked,
     Question,
     Record,
@@ -118,8 +119,10 @@ def _failure(failure: Failure) -> list[Any]:
 
 
 def _task_failed(record: Any, _values: Values) -> list[Any]:
-    scope, path, failure, attempts, handler, error = record
+    scope, path, failure, attempts, handler, error, call = record
     array = [7, scope, [*path], _failure(failure), attempts]
+    if call is not None:
+        return [*array, handler, error, [*call]]
     return array if handler is None else [*array, handler, error]
 
 
@@ -176,6 +179,11 @@ def _task_started(record: Any, _values: Values) -> list[Any]:
     return [16, scope, [*path], [*call], *rest]
 
 
+def _failure_settled(record: Any, _values: Values) -> list[Any]:
+    scope, paths, how = record
+    return [21, scope, [[*path] for path in paths], how]
+
+
 TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     ThreadCreated: _thread_created,
     RunStarted: _run_started,
@@ -193,6 +201,7 @@ TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     StateFolded: _state_folded,
     AttemptFailed: _attempt_failed,
     TaskStarted: _task_started,
+    FailureSettled: _failure_settled,
 }
 """Record class → what makes its array and collects its user values."""
 
@@ -237,8 +246,10 @@ def _read_task_failed(
     attempts: int,
     handler: str | None = None,
     error: bytes = b"",
+    call: Any = None,
 ) -> TaskFailed:
-    return TaskFailed(scope, tuple(path), _read_failure(failure), attempts, handler, error)
+    called = None if call is None else tuple(call)
+    return TaskFailed(scope, tuple(path), _read_failure(failure), attempts, handler, error, called)
 
 
 def _read_attempt_failed(scope: str, path: list[Any], failure: list[Any], *rest: Any) -> AttemptFailed:
@@ -248,6 +259,10 @@ def _read_attempt_failed(scope: str, path: list[Any], failure: list[Any], *rest:
 def _read_task_started(scope: str, path: list[Any], call: list[Any], *rest: Any) -> TaskStarted:
     name, digest, preview = call
     return TaskStarted(scope, tuple(path), (name, digest, preview), *rest)
+
+
+def _read_failure_settled(scope: str, paths: list[list[Any]], how: str) -> FailureSettled:
+    return FailureSettled(scope, tuple([tuple(path) for path in paths]), how)
 
 
 def _read_task_interrupted(
@@ -287,6 +302,7 @@ FROM_WIRE: dict[int, Callable[..., Record]] = {
     14: StateFolded,
     15: _read_attempt_failed,
     16: _read_task_started,
+    21: _read_failure_settled,
 }
 """Kind number → what rebuilds the record from the rest of its array."""
 

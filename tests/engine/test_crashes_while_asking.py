@@ -12,6 +12,7 @@ import pytest
 from helpers import THREAD, Trail, leaves
 from pydantic import ValidationError
 from simulation.by_hand import Killed, World
+from simulation.doomed import Doomed
 
 from walgraph import (
     START,
@@ -28,29 +29,6 @@ from walgraph import (
 
 MANY = 200
 """More commits than any of these takes."""
-
-
-class Doomed(World):
-    """A world in which one commit is fatal, and nothing else fails.
-
-    Args:
-        fatal: Which moment around a commit is the last of its process, counted from 1: odd numbers are before a commit,
-            even ones after it.
-    """
-
-    def __init__(self, fatal: int) -> None:
-        super().__init__(seed=7)
-        self.fatal = fatal
-        self.moments = 0
-
-    def maybe_killed(self, where: str) -> None:
-        """Let the process die at the one moment."""
-        if where not in {"before a commit", "after a commit"} or self.dead:
-            return
-        self.moments += 1
-        if self.moments == self.fatal:
-            self.dead = True
-            raise Killed(where)
 
 
 def carried_on(graph: Any, mode: str, *, answers: dict[str, list[Any]]) -> dict[str, Any]:

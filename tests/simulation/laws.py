@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from walgraph.replay.fold import attach, fold
 from walgraph.replay.identity import task_id
-from walgraph.replay.state import CAUGHT, FINISHED, ThreadState
+from walgraph.replay.state import CAUGHT, DUE, FAILED, FINISHED, KEPT, ThreadState
 from walgraph.wal.codec import Decoder
 from walgraph.wal.record import (
     AttemptFailed,
+    FailureSettled,
     Forked,
     RunStarted,
     StateEdited,
@@ -63,6 +64,8 @@ class Known:
         self.seq = 0
         self.bases: dict[str, int] = {}
         self.recorded: set[str] = set()
+        self.reopened: set[str] = set()
+        """Calls whose failure was final once, and is so no longer."""
         self.answered: set[str] = set()
         self.attempts: dict[str, int] = {}
 
@@ -97,6 +100,13 @@ class Known:
                     raise LawBroken(4, f"attempt {record.attempt} of {record.path} begins again")
                 # An attempt that was lost leaves no other trace.
                 self.attempts[key] = record.attempt - 1
+            case FailureSettled():
+                # A caller went on after a failure, so it is as final as a return; until it turns out to end the caller.
+                for path in record.paths:
+                    key = self._key(record, path)
+                    is_kept = record.how == "kept"
+                    (self.recorded if is_kept else self.reopened).add(key)
+                    (self.reopened if is_kept else self.recorded).discard(key)
             case TaskInterrupted():
                 for question in record.questions:
                     # An answer that its schema refuses is none.
@@ -110,8 +120,8 @@ class Known:
             case _:
                 pass
 
-    def _key(self, record: Any) -> str:
-        return task_id(self.thread, record.scope, self.bases.get(record.scope, 0), record.path)
+    def _key(self, record: Any, path: Any = None) -> str:
+        return task_id(self.thread, record.scope, self.bases.get(record.scope, 0), path or record.path)
 
     def _finished(self, scope: str, path: Sequence[Any]) -> None:
         key = task_id(self.thread, scope, self.bases.get(scope, 0), tuple(path))
@@ -125,8 +135,11 @@ class Known:
             self.bases[scope] = graph["base"]
             for path, outcome in graph["outcomes"]:
                 key = task_id(self.thread, scope, graph["base"], tuple(path))
-                if outcome[0] in {FINISHED, CAUGHT} or outcome[8]:
+                if outcome[0] in {FINISHED, CAUGHT, KEPT} or outcome[8]:
                     self.recorded.add(key)
+                elif len(path) > 1 and outcome[0] in {FAILED, DUE}:
+                    self.reopened.add(key)
+                    self.recorded.discard(key)
                 if len(outcome) > 9 and outcome[9] is not None:
                     self.attempts[key] = outcome[9][0]
                 if len(outcome) > 11 and outcome[11] is not None:
@@ -194,7 +207,7 @@ class Laws:
         if watch is None or is_router:
             return
         watch.read()
-        if key in watch.known.recorded or key in self.recorded:
+        if key in watch.known.recorded or key in self.recorded - watch.known.reopened:
             raise self.fail(4, f"{name} runs again, though it is recorded")
 
 
@@ -374,6 +387,7 @@ class Watch:
                 1, f"the call is over at {self.recorder.state.seq}, durable is {self.durable()}"
             )
         self.laws.given |= self.known.answered
+        self.laws.recorded -= self.known.reopened
         self.laws.recorded |= self.known.recorded
         if self.mode == "exit":
             # The steps on the way were never written, so the fold is made of what was.

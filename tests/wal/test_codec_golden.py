@@ -27,6 +27,7 @@ from walgraph.wal.record import (
     AttemptFailed,
     Edit,
     Failure,
+    FailureSettled,
     Forked,
     Question,
     Reference,
@@ -175,10 +176,14 @@ RECORDS = [
         2,
         AT,
     ),
+    FailureSettled("", (("fetch", 0), ("fetch", "key")), "kept"),
 ]
 LATER = {
     "Forked.whole": Forked("", AT, 17, "fork", {"count": 3}, True),
     "TaskFailed.handled": TaskFailed("", (2,), FAILURE, 1, "__error_handler__fetch", b"packed"),
+    "TaskFailed.called": TaskFailed(
+        "", ("fetch", 0), FAILURE, 1, None, b"packed", ("search", b"0123456789abcdef", "search('a')")
+    ),
     "StateEdited-noted": StateEdited("", AT, "clear", (), {"by": "ada"}),
     "RunResumed-noted": RunResumed("", AT, "run-2", GRAPH, "sync", 4, {"by": "ada"}),
     "RunStarted-nested": RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1"),
