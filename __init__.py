@@ -158,6 +158,7 @@ if typing.TYPE_CHECKING:
     )
     from .engine.push import push_message
     from .engine.recovering import arecover, recover
+    from .engine.resolve import resolve_effect
     from .engine.signals import drain_on_signals
     from .engine.store import (
         BaseStore,
@@ -173,6 +174,7 @@ if typing.TYPE_CHECKING:
     )
     from .engine.stores import InMemoryStore, LogStore
     from .engine.submit import RunHandle, asubmit, define_queue, submit
+    from .engine.transactional import purge_outcomes, transactional
     from .engine.worker import Worker
 
 __version__ = "0.1.0"
@@ -223,10 +225,13 @@ _ON_DEMAND = {
     "define_queue": ".engine.submit",
     "drain_on_signals": ".engine.signals",
     "entrypoint": ".engine.functional",
+    "purge_outcomes": ".engine.transactional",
     "push_message": ".engine.push",
     "recover": ".engine.recovering",
     "submit": ".engine.submit",
+    "resolve_effect": ".engine.resolve",
     "task": ".engine.functional",
+    "transactional": ".engine.transactional",
 }
 """Public names that many programs never use, and the modules that are loaded when one does."""
 
@@ -392,9 +397,12 @@ __all__ = [
     "interrupt",
     "is_invalid_resume",
     "open_log",
+    "purge_outcomes",
     "push_message",
     "recover",
     "register_type",
+    "resolve_effect",
     "submit",
     "task",
+    "transactional",
 ]

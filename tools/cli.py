@@ -51,6 +51,7 @@ VERBS: dict[str, str] = {
     "inspect": "Look at a log, at one thread, or at one record.",
     "threads": "List the threads of a log.",
     "state": "Show what a thread's records add up to.",
+    "effects": "Show what was done at most once, and what is in doubt.",
     "store": "Show what graphs remember across threads.",
     "verify": "Look for damage, and for broken promises.",
     "compact": "Cut off history that nobody needs any more.",
