@@ -106,10 +106,14 @@ from .replay.errors import (
 from .replay.identity import END, START
 from .wal.codec import register_type
 from .wal.errors import (
+    BackupDamaged,
+    BackupMismatch,
+    BackupNotFound,
     FormatTooNew,
     LogClosed,
     LogCorrupt,
     LogError,
+    LogExists,
     LogFailed,
     LogFull,
     LogInUse,
@@ -176,10 +180,13 @@ if typing.TYPE_CHECKING:
     from .engine.submit import RunHandle, asubmit, define_queue, submit
     from .engine.transactional import purge_outcomes, transactional
     from .engine.worker import Worker
+    from .tools.restoring import restore
+    from .wal.backup import Backup
 
 __version__ = "0.1.0"
 
 _ON_DEMAND = {
+    "Backup": ".wal.backup",
     "BaseCache": ".engine.cache",
     "BaseStore": ".engine.store",
     "Carried": ".engine.assignment",
@@ -228,8 +235,9 @@ _ON_DEMAND = {
     "purge_outcomes": ".engine.transactional",
     "push_message": ".engine.push",
     "recover": ".engine.recovering",
-    "submit": ".engine.submit",
     "resolve_effect": ".engine.resolve",
+    "restore": ".tools.restoring",
+    "submit": ".engine.submit",
     "task": ".engine.functional",
     "transactional": ".engine.transactional",
 }
@@ -261,6 +269,10 @@ __all__ = [
     "AnswerError",
     "AnyValue",
     "AttemptsLost",
+    "Backup",
+    "BackupDamaged",
+    "BackupMismatch",
+    "BackupNotFound",
     "BaseCache",
     "BaseStore",
     "BinaryOperatorAggregate",
@@ -312,6 +324,7 @@ __all__ = [
     "LogClosed",
     "LogCorrupt",
     "LogError",
+    "LogExists",
     "LogFailed",
     "LogFull",
     "LogInUse",
@@ -402,6 +415,7 @@ __all__ = [
     "recover",
     "register_type",
     "resolve_effect",
+    "restore",
     "submit",
     "task",
     "transactional",

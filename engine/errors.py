@@ -9,7 +9,6 @@
     ├── NoLog                   WAL-E207  you: this needs a graph compiled with a log  (a ValueError)
     ├── OutsideOfRun            WAL-E208  you: called where no run is                  (a RuntimeError)
     ├── NodeCancelledError      WAL-E209  you: a node cancelled itself
-    ├── NotAvailable            WAL-E220  you: this needs something that is not here   (an ImportError)
     ├── NodeTimeoutError        WAL-E230  it: an attempt took longer than it may
     ├── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
     ├── InvalidCacheKey         WAL-E232  you: a key_func returned no key              (a TypeError)
@@ -48,7 +47,7 @@ from ..replay.errors import (
     InvalidUpdateError,
     NonDeterminism,
 )
-from ..wal.errors import WalgraphError
+from ..wal.errors import NotAvailable, WalgraphError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,12 +163,6 @@ class OutsideOfRun(WalgraphError, RuntimeError):
     """A function that works only inside of a run was called elsewhere."""
 
     code = "WAL-E208"
-
-
-class NotAvailable(WalgraphError, ImportError):
-    """What was asked for needs a package or a service that is not here; the hint says what to use instead."""
-
-    code = "WAL-E220"
 
 
 class NodeTimeoutError(WalgraphError):

@@ -21,8 +21,8 @@ import walgraph
 from walgraph.engine import errors as engine_errors
 from walgraph.replay import errors as replay_errors
 from walgraph.tools import errors as tool_errors
+from walgraph.wal import backup_format, frame, item_layout, record
 from walgraph.wal import errors as wal_errors
-from walgraph.wal import frame, item_layout, record
 
 PAGES = pages()
 ERRORS = (wal_errors, replay_errors, engine_errors, tool_errors)
@@ -118,6 +118,7 @@ SOURCES = {
     "record": lambda: docstring(record),
     "frame": lambda: docstring(frame),
     "items": lambda: docstring(item_layout),
+    "backup": lambda: docstring(backup_format),
     "errors": error_table,
 }
 

@@ -30,8 +30,12 @@ from typing import Any, NoReturn
 import click
 
 from ..wal.errors import (
+    BackupDamaged,
+    BackupMismatch,
+    BackupNotFound,
     FormatTooNew,
     LogCorrupt,
+    LogExists,
     LogFailed,
     LogFull,
     LogInUse,
@@ -53,7 +57,13 @@ VERBS: dict[str, str] = {
     "state": "Show what a thread's records add up to.",
     "effects": "Show what was done at most once, and what is in doubt.",
     "store": "Show what graphs remember across threads.",
+    "diff": "Compare two moments, two threads, or a thread in two logs.",
+    "tail": "Show the newest records, and those that come.",
+    "stats": "Count what takes how much room.",
+    "doctor": "Examine what the log stands on: disk, file system, readers, clock.",
     "verify": "Look for damage, and for broken promises.",
+    "backup": "Add a backup to a folder or an object store.",
+    "restore": "Make a log from a backup, or list backups.",
     "compact": "Cut off history that nobody needs any more.",
     "errors": "Explain an error code.",
 }
@@ -62,10 +72,10 @@ VERBS: dict[str, str] = {
 PROBLEM, USAGE, NOT_FOUND, BUSY, UNREADABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 5, 7, 130
 
 CODES: tuple[tuple[tuple[type[WalgraphError | LookupError], ...], int], ...] = (
-    ((LogNotFound, ThreadNotFound, LookupError), NOT_FOUND),
+    ((LogNotFound, ThreadNotFound, BackupNotFound, LookupError), NOT_FOUND),
     ((ThreadBusy, StaleWriter, LogInUse), BUSY),
-    ((RemoteDisk, LogReadOnly), REFUSED),
-    ((LogCorrupt, FormatTooNew, NotALog, UnknownType, LogFull, LogFailed), UNREADABLE),
+    ((RemoteDisk, LogReadOnly, LogExists, BackupMismatch), REFUSED),
+    ((LogCorrupt, BackupDamaged, FormatTooNew, NotALog, UnknownType, LogFull, LogFailed), UNREADABLE),
 )
 """Which error ends the program with which exit code; any other of ours is a problem found."""
 

@@ -63,11 +63,11 @@ def command(words: tuple[str, ...], at: str | None, scope: str, app: str | None,
     graph = graph_of(app)
     with opened(path) as log:
         lens = Lens(log, graph)
-        found = _moment(lens, thread, at)
+        found = find_moment(lens, thread, at)
         _show(page, lens, thread, found, scope)
 
 
-def _moment(lens: Lens, thread: str, at: str | None) -> Moment:
+def find_moment(lens: Lens, thread: str, at: str | None) -> Moment:
     """Return the state at the moment that ``--at`` names.
 
     Raises:
@@ -127,7 +127,7 @@ def _no_moment(thread: str, what: str) -> CheckpointNotFound:
 
 def _show(page: Page, lens: Lens, thread: str, found: Moment, scope: str) -> None:
     state = found.state
-    graph, blueprint = _graph(lens, state, scope)
+    graph, blueprint = graph_in(lens, state, scope)
     if graph is None:
         if scope:
             known = sorted(name for name in {*state.scopes, *state.unread} if name)
@@ -135,7 +135,7 @@ def _show(page: Page, lens: Lens, thread: str, found: Moment, scope: str) -> Non
                 thread, f"graph in the namespace {scope!r}; there is {', '.join(known) or 'no subgraph'}"
             )
         graph = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
-    values = _values(blueprint, graph, live=found.live)
+    values = values_of(blueprint, graph, live=found.live)
     unfolded = sorted(key for key, value in values.items() if isinstance(value, Gathered))
     questions = open_questions(state)
     nested = sorted(name for name in {*state.scopes, *state.unread} if name and name != scope)
@@ -179,7 +179,7 @@ def _show(page: Page, lens: Lens, thread: str, found: Moment, scope: str) -> Non
         page.talk(f"{', '.join(unfolded)}: {text}; --app module:graph folds it.")
 
 
-def _graph(lens: Lens, state: ThreadState, scope: str) -> tuple[GraphState | None, Blueprint | None]:
+def graph_in(lens: Lens, state: ThreadState, scope: str) -> tuple[GraphState | None, Blueprint | None]:
     """Return the state of a graph; one that nobody knows here is shown by what was written in it."""
     blueprint = lens.blueprints(state.graph)(scope)
     graph, unread = state.scopes.get(scope), state.unread.get(scope)
@@ -205,7 +205,7 @@ def _facts(graph: GraphState, state: ThreadState, *, live: bool) -> dict[str, An
     }
 
 
-def _values(blueprint: Blueprint | None, graph: GraphState, *, live: bool) -> dict[str, Any]:
+def values_of(blueprint: Blueprint | None, graph: GraphState, *, live: bool) -> dict[str, Any]:
     """Return the values as a node would read them; live ones with what finished siblings wrote (GS-1)."""
     if blueprint is None:
         return dict(graph.values)

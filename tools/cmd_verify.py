@@ -7,7 +7,8 @@
 Invariants:
 1. Nothing is changed, and damage is reported, not raised: the exit code tells (0 none, 1 some).
 2. A log whose pages are damaged is not opened, since that can end a process.
-3. What somebody writes meanwhile is not taken for damage: then a copy of one moment is looked at.
+3. What somebody writes meanwhile is not taken for damage: one moment is looked at, and pages are walked again in a
+   copy of one moment if they changed under the walk.
 
 It must not repair anything.
 """
@@ -28,11 +29,14 @@ from ..wal.errors import LogCorrupt, LogNotFound, WalgraphError
 from ..wal.head import ThreadHead
 from ..wal.lmdb_store import LmdbStore, translate
 from ..wal.log import Log
+from ..wal.progress import Progress
+from ..wal.still import still
 from ..wal.verify import Problem, Report
 from ..wal.verify import verify as walk
 from .folding import Lens
 from .laws import Order, snapshot_difference
 from .options import app_option, as_json, graph_of, opened, placed, words
+from .progress import progress
 from .render import Column, Page
 
 if TYPE_CHECKING:
@@ -56,13 +60,14 @@ def command(words: tuple[str, ...], app: str | None, *, as_json: bool) -> int:
     if not Path(path).exists():
         raise LogNotFound(f"There is no log at {path}.", hint="Check the path.", path=path)
     stamp = _stamp(path)
-    report, notes = _verify(path, graph)
-    if not report.ok and _stamp(path) != stamp:
-        # Somebody wrote meanwhile, so what was found may only be what changed between two looks.
-        with tempfile.TemporaryDirectory(prefix="wal-verify-") as place:
-            _copy(path, place)
-            report, notes = _verify(place, graph)
-            notes.append("somebody is writing to the log, so a copy of one moment was looked at")
+    with progress(page) as tell:
+        report, notes = _verify(path, graph, tell)
+        if not report.ok and _stamp(path) != stamp:
+            # Somebody wrote meanwhile, so what was found may only be what changed between two looks.
+            with tempfile.TemporaryDirectory(prefix="wal-verify-") as place:
+                _copy(path, place)
+                report, notes = _verify(place, graph, tell)
+                notes.append("somebody is writing to the log, so a copy of one moment was looked at")
     _show(page, path, report, notes)
     return 0 if report.ok else 1
 
@@ -87,24 +92,33 @@ def _copy(path: str, place: str) -> None:
             raise translate(error, path) from error
 
 
-def _verify(path: str, graph: CompiledGraph | None) -> tuple[Report, list[str]]:
+def _verify(path: str, graph: CompiledGraph | None, tell: Progress) -> tuple[Report, list[str]]:
     """Return what was found, and what is worth knowing about it."""
     found = walk_pages(path) if Path(path, "data.mdb").exists() else []
     if found:
         report = Report(tuple(Problem(text) for text in found), 0, 0, 0, 0, 0)
         return report, ["the file's pages are damaged, so it was not opened and nothing else was looked at"]
     try:
-        with opened(path) as log:
-            audit = Audit(log, graph)
-            report = walk(log, structure=False, check=audit.check)
-            damaged = {problem.thread for problem in report.problems}
-            broken: list[Problem] = []
-            for head in log.threads():
-                if head.thread_id not in damaged:
-                    broken.extend(audit.order(head))
-            return report._replace(problems=(*report.problems, *broken)), audit.notes()
+        with opened(path) as log, still(log) as moment:
+            return examine(moment, graph, tell)
     except LogCorrupt as error:
         return Report((Problem(error.message),), 0, 0, 0, 0, 0), []
+
+
+def examine(
+    log: Log, graph: CompiledGraph | None = None, tell: Progress | None = None
+) -> tuple[Report, list[str]]:
+    """Check everything but the file's pages; return what was found, and what is worth knowing about it."""
+    audit = Audit(log, graph)
+    report = walk(log, structure=False, check=audit.check, progress=tell)
+    damaged = {problem.thread for problem in report.problems}
+    broken: list[Problem] = []
+    for count, head in enumerate(log.threads()):
+        if head.thread_id not in damaged:
+            broken.extend(audit.order(head))
+        if tell is not None:
+            tell("steps and tasks", count, report.threads)
+    return report._replace(problems=(*report.problems, *broken)), audit.notes()
 
 
 class Audit:

@@ -134,18 +134,18 @@ def snapshot_difference(recorded: ThreadState, folded: ThreadState) -> str | Non
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
     for part in sorted({*one, *other} - {"values"}):
-        if part not in one or part not in other or not _same(one[part], other[part]):
+        if part not in one or part not in other or not same(one[part], other[part]):
             return part
     held, given = one["values"], other["values"]
     for key in sorted({*held, *given}):
         if isinstance(held.get(key), Gathered) or isinstance(given.get(key), Gathered):
             continue
-        if key not in held or key not in given or not _same(held[key], given[key]):
+        if key not in held or key not in given or not same(held[key], given[key]):
             return f"channel {key!r}"
     return None
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Return whether two values are equal, or at least recorded alike: some values are not equal to themselves."""
     with contextlib.suppress(Exception):  # A class's own comparison may do anything.
         if bool(one == other):

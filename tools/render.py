@@ -69,6 +69,10 @@ class Page:
         shape = {"v": SHAPE, "kind": kind, **fields}
         sys.stdout.write(json.dumps(shape, ensure_ascii=True, allow_nan=False) + "\n")
 
+    def flush(self) -> None:
+        """Hand on what was written, for whoever reads along."""
+        sys.stdout.flush()
+
     def line(self, text: str = "") -> None:
         """Write a line of data."""
         sys.stdout.write(visible(text) + "\n")

@@ -21,16 +21,21 @@ from __future__ import annotations
 
 from .codec import GLOBAL, Decoder, Encoder, Opaque, Packed, Registry, register_type
 from .errors import (
+    BackupDamaged,
+    BackupMismatch,
+    BackupNotFound,
     FormatTooNew,
     LogClosed,
     LogCorrupt,
     LogError,
+    LogExists,
     LogFailed,
     LogFull,
     LogInUse,
     LogNotFound,
     LogReadOnly,
     NotALog,
+    NotAvailable,
     NotSerializable,
     RemoteDisk,
     StaleWriter,
@@ -50,6 +55,9 @@ from .writer import Writer
 
 __all__ = [
     "GLOBAL",
+    "BackupDamaged",
+    "BackupMismatch",
+    "BackupNotFound",
     "Decoder",
     "Durability",
     "Encoder",
@@ -59,6 +67,7 @@ __all__ = [
     "LogClosed",
     "LogCorrupt",
     "LogError",
+    "LogExists",
     "LogFailed",
     "LogFull",
     "LogInUse",
@@ -66,6 +75,7 @@ __all__ = [
     "LogReadOnly",
     "MemoryLog",
     "NotALog",
+    "NotAvailable",
     "NotSerializable",
     "Opaque",
     "Packed",

@@ -15,6 +15,7 @@ This module must not know why a thread is read.
 
 from __future__ import annotations
 
+from array import array
 from typing import NamedTuple
 
 from .errors import LogCorrupt
@@ -28,9 +29,10 @@ HELD_BYTES = 32 << 20
 
 
 class Stretch(NamedTuple):
-    """What to read: frames, newest first, with those bytes that are held already, and the seed of the oldest."""
+    """What to read, each part newest first: frames held already, the lsns of those before them; and the seed."""
 
-    frames: list[tuple[Header, bytes | None]]
+    held: list[tuple[Header, bytes]]
+    lsns: array[int]
     seed: int
 
 
@@ -52,7 +54,8 @@ def walk_back(txn: ReadTransaction, row: Row, after: int, upto: int | None) -> S
     Raises:
         LogCorrupt: A frame is missing, or is not what its successor says.
     """
-    found: list[tuple[Header, bytes | None]] = []
+    frames: list[tuple[Header, bytes]] = []
+    lsns: array[int] = array("Q")
     lsn, held, expected, checksum = row.lsn, 0, row.seq, row.checksum
     while lsn > row.anchor_lsn:
         data = read_frame(txn, lsn, row.thread)
@@ -61,24 +64,31 @@ def walk_back(txn: ReadTransaction, row: Row, after: int, upto: int | None) -> S
         if not is_next or (lsn == row.lsn and header.checksum != checksum):
             raise broken_chain(row.thread, header, expected)
         if header.last <= after:
-            return Stretch(found, header.checksum)
+            return Stretch(frames, lsns, header.checksum)
         expected = header.after
         lsn = header.previous
         if upto is None or header.after < upto:
             held += len(data)
-            found.append((header, data if held <= HELD_BYTES else None))
+            if held <= HELD_BYTES:
+                frames.append((header, data))
+            else:
+                lsns.append(header.lsn)
     if expected != row.horizon:
         message = f"Thread {row.thread!r} begins after seq {expected}, its directory says {row.horizon}."
         raise LogCorrupt(message, hint=RESTORE, thread=row.thread)
-    return Stretch(found, row.anchor if row.anchor_lsn else first_seed(row.thread))
+    return Stretch(frames, lsns, row.anchor if row.anchor_lsn else first_seed(row.thread))
 
 
 def walk(txn: ReadTransaction, row: Row, after: int, upto: int | None) -> list[tuple[Header, bytes]]:
     """Return checked frames inside one transaction, oldest first."""
-    frames, seed = walk_back(txn, row, after, upto)
+    frames, lsns, seed = walk_back(txn, row, after, upto)
     found = []
-    for header, data in reversed(frames):
-        body = unseal(read_frame(txn, header.lsn, row.thread) if data is None else data, header, seed)
+    for lsn in reversed(lsns):
+        data = read_frame(txn, lsn, row.thread)
+        header = peek(data, lsn)
+        found.append((header, unseal(data, header, seed)))
         seed = header.checksum
-        found.append((header, body))
+    for header, data in reversed(frames):
+        found.append((header, unseal(data, header, seed)))
+        seed = header.checksum
     return found

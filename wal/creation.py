@@ -1,6 +1,6 @@
-"""Making an empty log, so that a crash at any instant leaves nothing or a whole one.
+"""Making a log, so that a crash at any instant leaves nothing or a whole one.
 
-    X.new-… ─► databases and format ─► sync ─► fsync directory ─► rename to X ─► fsync parent
+    X.new-… ─► tables and what they hold ─► sync ─► fsync directory ─► rename to X ─► fsync parent
 
 LMDB fsyncs neither a new file nor a directory, so a log made in place could be found without its first pages.
 
@@ -9,7 +9,7 @@ Invariants:
 2. A maker holds the lock of what it makes; what nobody holds is a killed maker's, and the next one removes it.
 3. Of two makers one wins, and the other uses what it made.
 
-This module must not know how a log is opened.
+This module must not know how a log is opened, nor where from the contents of one that is not empty come.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
 
 from .directory import hold, is_there, sync_directory
-from .errors import LogFull, LogInUse, LogReadOnly
+from .errors import LogExists, LogFull, LogInUse, LogReadOnly
 from .tables import META, TABLE_NAMES
 
 FORMAT = 1
 """Version of the layout of tables; raised when an old walgraph must not touch the file."""
+MAX_TABLES = 16
 _FIRST_MAP = 1 << 20
 _TRIES = 100
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
@@ -40,6 +42,35 @@ def create(path: str) -> None:
         LogReadOnly: This process must not write there.
         LogFull: The disk is full.
     """
+    make(path, _fill, _move)
+
+
+def create_filled(path: str, fill: Callable[[Path], None]) -> None:
+    """Make a log that ``fill`` writes into a new directory, durably; it appears at the path when it is whole.
+
+    Raises:
+        LogExists: Something is at the path.
+        LogReadOnly: This process must not write there.
+        LogFull: The disk is full.
+    """
+    refuse_existing(path)
+    make(path, fill, _move_strictly)
+
+
+def refuse_existing(path: str) -> None:
+    """Raise ``LogExists`` if anything but an empty directory is at a path where a log is to be made."""
+    if os.path.lexists(path) and not (Path(path).is_dir() and not any(Path(path).iterdir())):
+        message = f"Something is at {path} already, and was left untouched."
+        raise LogExists(message, hint="Choose a path where nothing is.", path=path)
+
+
+def make(path: str, fill: Callable[[Path], None], move: Callable[[Path, Path], None]) -> None:
+    """Fill a new directory beside the path, and move it to its place.
+
+    Raises:
+        LogReadOnly: This process must not write there.
+        LogFull: The disk is full.
+    """
     place = Path(path)
     fresh = None
     try:
@@ -47,8 +78,8 @@ def create(path: str) -> None:
         _remove_leftovers(place)
         fresh, lock = _fresh_directory(place)
         try:
-            _fill(fresh)
-            _move(fresh, place)
+            fill(fresh)
+            move(fresh, place)
         finally:
             if lock is not None:
                 os.close(lock)
@@ -87,7 +118,9 @@ def _fresh_directory(place: Path) -> tuple[Path, int | None]:
 def _fill(fresh: Path) -> None:
     """Make the tables and the facts about the log, durably."""
     (fresh / "CLAIMS").touch()
-    environment = lmdb.open(str(fresh), map_size=_FIRST_MAP, max_dbs=16, lib_version=0, writemap=False)
+    environment = lmdb.open(
+        str(fresh), map_size=_FIRST_MAP, max_dbs=MAX_TABLES, lib_version=0, writemap=False
+    )
     try:
         handles = [environment.open_db(name) for name in TABLE_NAMES]
         with environment.begin(write=True) as txn:
@@ -108,6 +141,18 @@ def _move(fresh: Path, place: Path) -> None:
     except OSError:
         if not is_there(str(place)):
             raise
+
+
+def _move_strictly(fresh: Path, place: Path) -> None:
+    """Rename the log to its place; what came there meanwhile stays."""
+    refuse_existing(str(place))
+    if sys.platform == "win32" and place.is_dir():
+        place.rmdir()
+    try:
+        fresh.rename(place)
+    except OSError:
+        refuse_existing(str(place))
+        raise
 
 
 def _remove_leftovers(path: Path) -> None:

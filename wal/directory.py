@@ -142,6 +142,14 @@ def refuse_remote(path: str) -> None:
 
     Linux alone says so in a file; elsewhere nothing is refused.
     """
+    kind = file_system(path)
+    if kind in REMOTE:
+        message = f"{path} lies on {kind}, a network file system, where LMDB loses data."
+        raise RemoteDisk(message, hint="Put the log on a local disk; force=True overrides.", path=path)
+
+
+def file_system(path: str) -> str | None:
+    """Return the kind of file system that a path lies on, or will; None if this system does not tell."""
     place = Path(path).absolute()
     while not place.exists():
         place = place.parent
@@ -151,14 +159,11 @@ def refuse_remote(path: str) -> None:
         with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="replace") as mounts:
             for line in mounts:
                 before, _, behind = line.partition(" - ")
-                kind = behind.split(" ", 1)[0]
-                if kind in REMOTE and before.split(" ", 3)[2] == number:
-                    message = f"{path} lies on {kind}, a network file system, where LMDB loses data."
-                    raise RemoteDisk(
-                        message, hint="Put the log on a local disk; force=True overrides.", path=path
-                    )
+                if before.split(" ", 3)[2] == number:
+                    return behind.split(" ", 1)[0]
     except OSError:
-        return
+        return None
+    return None
 
 
 def sync_directory(path: str) -> None:

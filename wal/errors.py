@@ -11,7 +11,12 @@
     │   ├── LogFailed       WAL-E105  the disk: a flush failed; reopen to learn what is durable
     │   ├── LogReadOnly     WAL-E106  you: no permission to write there
     │   ├── RemoteDisk      WAL-E107  you: LMDB must not live on a network file system
-    │   └── LogInUse        WAL-E108  you: another process, or this one, holds the log
+    │   ├── LogInUse        WAL-E108  you: another process, or this one, holds the log
+    │   ├── LogExists       WAL-E109  you: a log was to be made where something is
+    │   ├── BackupMismatch  WAL-E110  you: the target holds backups of another log, or of a later state of this one
+    │   ├── BackupDamaged   WAL-E111  the disk: a part of a backup is missing, or not what was written
+    │   └── BackupNotFound  WAL-E112  you: there is no such backup
+    ├── NotAvailable        WAL-E220  you: this needs something that is not here
     ├── ValueProblem                  one value
     │   ├── NotSerializable WAL-E301  you: a value cannot be written, named by its path
     │   └── UnknownType     WAL-E302  you: a recorded value's class is not known here
@@ -64,6 +69,12 @@ class WalgraphError(Exception):
             "hint": self.hint,
             "details": {key: str(value) for key, value in self.details.items()},
         }
+
+
+class NotAvailable(WalgraphError, ImportError):
+    """What was asked for needs a package or a service that is not here; the hint says what to use instead."""
+
+    code = "WAL-E220"
 
 
 class LogError(WalgraphError):
@@ -128,6 +139,30 @@ class LogInUse(LogError):
     """The log is held by another process or by another object of this one."""
 
     code = "WAL-E108"
+
+
+class LogExists(LogError, FileExistsError):
+    """A log was to be made where something is already; it is left untouched."""
+
+    code = "WAL-E109"
+
+
+class BackupMismatch(LogError, ValueError):
+    """The target holds backups of another log, or of a later state of this one; nothing was written."""
+
+    code = "WAL-E110"
+
+
+class BackupDamaged(LogError):
+    """A part of a backup is missing, or is not what was written."""
+
+    code = "WAL-E111"
+
+
+class BackupNotFound(LogError, LookupError):
+    """The target holds no backup, or none of that moment."""
+
+    code = "WAL-E112"
 
 
 class ValueProblem(WalgraphError):

@@ -247,8 +247,9 @@ class LmdbStore(TableStore):
         ]
         with self._tables.read() as txn:
             entries = {names[table].decode(): txn.count(table) for table in there}
-            pages = sum(_pages(environment, table) for table in there)
+            held = {names[table].decode(): _pages(environment, table) for table in there}
         size = Path(environment.path, "data.mdb").stat().st_size
+        pages = sum(held.values())
         return {
             "storage": "lmdb",
             "path": environment.path,
@@ -262,6 +263,7 @@ class LmdbStore(TableStore):
             "readers": info["num_readers"],
             "entries": entries[TABLE_NAMES[LOG].decode()],
             "tables": entries,
+            "table_bytes": {name: count * page for name, count in held.items()},
         }
 
     def close(self) -> None:

@@ -33,6 +33,8 @@ from .store import Row, Snapshot
 from .writer import Values, Writer
 
 if TYPE_CHECKING:
+    from .backup import Backup
+    from .backup_target import Target
     from .items import Items
     from .submissions import Submissions
 
@@ -178,6 +180,23 @@ class Log(LogReading):
             self._claimed(target) as (_, second),
         ):
             core.store.copy(first, second)
+
+    def backup(self, target: str | os.PathLike[str] | Target, *, keep: int | None = None) -> Backup:
+        """Add a backup of this moment to a folder or an object store, beside whoever writes.
+
+        Args:
+            target: A folder, or an address such as ``s3://bucket/orders`` (needs the extra ``objectstore``).
+            keep: How many of the newest backups stay there; all, if left out.
+
+        Raises:
+            BackupMismatch: The target holds backups of another log, or of a later state of this one.
+            BackupDamaged: What was written cannot be read back.
+            NotAvailable: The target needs a package that is not installed.
+        """
+        from .backup import backup
+
+        self.flush()
+        return backup(self.store, target, keep=keep)
 
     def truncate(self, thread_id: ThreadId, upto: int) -> int:
         """Cut off the records that a snapshot at or before ``upto`` stands for; return how many frames went."""

@@ -71,6 +71,16 @@ class LogReading:
         return self._options.readonly
 
     @property
+    def core(self) -> Core:
+        """What all log objects of one path share; for tools."""
+        return self._live()
+
+    @property
+    def options(self) -> Options:
+        """How this object was opened."""
+        return self._options
+
+    @property
     def durability(self) -> Durability:
         """What a flush survives."""
         return self._live().store.durability

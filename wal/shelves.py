@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 
 class Shelves:
-    """What stores and caches keep beside the records, and the runs that were handed over."""
+    """The tables as a whole; what stores and caches keep beside the records, and the runs that were handed over."""
 
     _tables: Tables
+
+    @property
+    def all_tables(self) -> Tables:
+        """What keeps the tables; for what copies or mends a log as a whole."""
+        return self._tables
 
     @cached_property
     def items(self) -> Items:

@@ -293,12 +293,15 @@ class TableStore(Shelves, Store):
 
     def _forward(self, thread: str, stretch: Stretch) -> Iterator[tuple[Header, bytes]]:
         """Yield a stretch, oldest first, checking each frame under its predecessor's checksum."""
-        frames, seed = stretch
-        while frames:
-            header, data = frames.pop()
-            if data is None:
+        held, lsns, seed = stretch
+        while lsns or held:
+            if lsns:
+                lsn = lsns.pop()
                 with self._tables.read() as txn:
-                    data = read_frame(txn, header.lsn, thread)
+                    data = read_frame(txn, lsn, thread)
+                header = peek(data, lsn)
+            else:
+                header, data = held.pop()
             body = unseal(data, header, seed)
             seed = header.checksum
             yield header, body

@@ -1,9 +1,10 @@
 """Every broken invariant of a log, found.
 
     structure   lmdb.verify walks the file's pages in a child process
-    position    the number of frames, and the greatest lsn, are what the directory says
-    threads     each checksum, chain, seq and count; the head is the last frame
+    frames      in the order of the log: each checksum, and each follows the one before it in its thread
     records     each body decodes, and has as many records as its header says
+    threads     the head is the last frame; frames, records, bytes and seq are what the directory says
+    position    the number of frames, and the greatest lsn, are what the directory says
     snapshots   each checksum; each decodes; the horizon has its snapshot
     blobs       each one named is there; each one there is what its digest says
     items       each checksum, name and count of stores and caches; each value of a store decodes
@@ -13,6 +14,8 @@ What a snapshot should say is known only above: ``check`` is called with each an
 Invariants:
 1. Nothing is changed, and nothing is raised for damage: it is reported, and the walk goes on elsewhere.
 2. Unknown classes are no problem: values are decoded leniently.
+3. One moment of the log is looked at (``wal.still``), so nothing that is written meanwhile is taken for damage.
+4. Memory grows with the number of threads and of large values, not with that of frames.
 
 This module must not know what a state is.
 """
@@ -20,7 +23,7 @@ This module must not know what a state is.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -28,13 +31,22 @@ from .blob import digest as digest_of
 from .codec import GLOBAL, Decoder, references
 from .directory import walk_pages
 from .errors import LogCorrupt, WalgraphError
-from .frame import Header
+from .frame import Header, first_seed, peek, unseal
 from .items import Item
+from .keyspace import broken_chain, key_number, missing_frame, number_key
 from .log import Log
+from .progress import Progress, say_nothing
 from .record import StateFolded
+from .still import still
 from .store import Row, Store
+from .table_store import TableStore
+from .tables import LOG, ReadTransaction
 
 Check: TypeAlias = Callable[[str, int, bytes], str | None]
+TOLD = 1000
+"""After how many frames progress is told."""
+PAGE = 64
+"""How many frames are read at once."""
 
 
 class Problem(NamedTuple):
@@ -63,29 +75,55 @@ class Report(NamedTuple):
         return not self.problems
 
 
+class _Chain:
+    """One thread on the way along the log: where its next frame must go on, and what was counted so far."""
+
+    __slots__ = ("broken", "checksum", "frame", "frames", "lsn", "records", "seq", "size", "thread")
+
+    def __init__(self, row: Row) -> None:
+        self.thread = row.thread
+        self.seq = row.horizon
+        self.lsn = row.anchor_lsn
+        self.checksum = row.anchor if row.anchor_lsn else first_seed(row.thread)
+        self.frame = b""
+        self.frames = self.records = self.size = 0
+        self.broken = False
+
+    def follow(self, header: Header) -> None:
+        self.seq, self.lsn, self.checksum, self.frame = header.last, header.lsn, header.checksum, header.id
+        self.frames += 1
+        self.records += header.records
+        self.size += header.length
+
+
 class _Walk:
     """The state of one verification."""
 
-    def __init__(self, log: Log, check: Check | None) -> None:
+    def __init__(self, log: Log, check: Check | None, progress: Progress | None) -> None:
         self.log = log
         self.store: Store = log.store
         self.check = check
+        self.progress = progress or say_nothing
         self.problems: list[Problem] = []
         self.named: dict[bytes, tuple[str, int]] = {}
-        self.lsns: set[int] = set()
-        self.frames = self.records = self.snapshots = self.threads = self.blobs = self.items = 0
+        self.frames = self.records = self.snapshots = self.blobs = self.items = 0
+        self.chains: dict[int, _Chain] = {}
         self.decoder: Decoder = log.decoder(GLOBAL, lenient=True)
 
     def found(self, what: str, thread: str = "", seq: int | None = None, lsn: int | None = None) -> None:
         self.problems.append(Problem(what, thread, seq, lsn))
 
     def report(self) -> Report:
-        counts = (self.threads, self.frames, self.records, self.snapshots, self.blobs, self.items)
+        counts = (len(self.chains), self.frames, self.records, self.snapshots, self.blobs, self.items)
         return Report(tuple(self.problems), *counts)
 
 
 def verify(
-    log: Log | str | os.PathLike[str], *, structure: bool = True, check: Check | None = None
+    log: Log | str | os.PathLike[str],
+    *,
+    structure: bool = True,
+    check: Check | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Walk a log and report every broken invariant.
 
@@ -93,6 +131,7 @@ def verify(
         log: The log, or its path; a path is opened for reading only.
         structure: Also walk the file's pages, in a child process.
         check: Called with thread, seq and encoded state of each snapshot; returns what is wrong with it, or None.
+        progress: Told how far the walk is.
 
     Raises:
         LogNotFound: There is no log at the path.
@@ -107,71 +146,131 @@ def verify(
             return Report(tuple(Problem(text) for text in found), 0, 0, 0, 0, 0)
         try:
             with Log.open(place, create=False, readonly=True) as opened:
-                return verify(opened, structure=False, check=check)
+                return verify(opened, structure=False, check=check, progress=progress)
         except LogCorrupt as error:
             return Report((Problem(error.message),), 0, 0, 0, 0, 0)
-    log.flush()
-    walk = _Walk(log, check)
-    if structure and log.path:
-        for text in walk_pages(log.path):
+    problems = walk_pages(log.path) if structure and log.path else []
+    with still(log) as moment:
+        walk = _Walk(moment, check, progress)
+        for text in problems:
             walk.found(text)
-    _verify_threads(walk)
-    _verify_position(walk)
-    _verify_blobs(walk)
-    _verify_items(walk)
+        rows = _verify_rows(walk)
+        _verify_frames(walk)
+        if rows:
+            _verify_threads(walk)
+        _verify_blobs(walk)
+        _verify_items(walk)
     return walk.report()
 
 
-def _verify_threads(walk: _Walk) -> None:
-    rows = walk.store.rows()
+def _verify_rows(walk: _Walk) -> bool:
+    """Note where each thread begins; tell whether the directory can be read to its end."""
+    try:
+        for row in walk.store.rows():
+            walk.chains[row.number] = _Chain(row)
+    except WalgraphError as error:
+        # The directory cannot be read beyond this entry, so what lies behind it is not known.
+        walk.found(error.message)
+        return False
+    return True
+
+
+def _verify_frames(walk: _Walk) -> None:
+    """Go along the log once, following all threads at the same time."""
+    store = walk.store
+    assert isinstance(store, TableStore), "every store of ours is one over tables"
+    there = last = strangers = 0
+    with store.all_tables.read() as txn:
+        whole = txn.count(LOG)
+        for lsn, data in _entries(txn):
+            there, last = there + 1, lsn
+            try:
+                header = peek(data, lsn)
+            except WalgraphError as error:
+                walk.found(error.message, lsn=lsn)
+                continue
+            chain = walk.chains.get(header.thread)
+            if chain is None:
+                strangers += 1
+            else:
+                _verify_frame(walk, chain, header, data)
+            if there % TOLD == 0:
+                walk.progress("frames", there, whole)
+    walk.frames = there
+    if strangers and not walk.problems:
+        walk.found(f"{strangers} frames belong to no thread")
+    try:
+        position = store.position()
+    except WalgraphError as error:
+        walk.found(error.message)
+        return
+    if there != position.frames:
+        walk.found(f"the log holds {there} frames, its directory says {position.frames}")
+    if last > position.lsn:
+        walk.found(f"the last frame is lsn {last}, the directory says {position.lsn}", lsn=last)
+
+
+def _entries(txn: ReadTransaction) -> Iterator[tuple[int, bytes]]:
+    lsn = 0
     while True:
-        try:
-            row = next(rows, None)
-        except WalgraphError as error:
-            # The directory cannot be read beyond this entry, so what lies behind it is not known.
-            walk.found(error.message)
+        found = txn.scan(LOG, number_key(lsn + 1), PAGE)
+        for key, data in found:
+            lsn = key_number(key)
+            yield lsn, data
+        if len(found) < PAGE:
             return
-        if row is None:
-            return
-        walk.threads += 1
-        try:
-            _verify_frames(walk, row)
-        except WalgraphError as error:
-            walk.found(error.message, row.thread, lsn=error.details.get("lsn"))
-        _verify_snapshots(walk, row)
 
 
-def _verify_frames(walk: _Walk, row: Row) -> None:
-    frames = records = size = 0
-    expected = row.horizon
-    header: Header | None = None
-    for header, body in walk.store.frames(row.thread):
-        if header.after != expected:
-            walk.found(
-                f"a frame follows seq {header.after} instead of {expected}", row.thread, expected, header.lsn
-            )
-        frames, records, size = frames + 1, records + header.records, size + header.length
-        expected = header.last
-        walk.lsns.add(header.lsn)
-        _verify_body(walk, row, header, body)
-    walk.frames += frames
-    walk.records += records
-    counted = (frames, records, size, expected)
+def _verify_frame(walk: _Walk, chain: _Chain, header: Header, data: bytes) -> None:
+    """Check that a frame is whole, and is the next one of its thread; the walk goes on behind it in any case."""
+    thread = chain.thread
+    try:
+        if header.previous > chain.lsn:
+            raise missing_frame(thread, header.previous)
+        if header.previous < chain.lsn or header.after != chain.seq:
+            raise broken_chain(thread, header, chain.seq)
+        body = unseal(data, header, chain.checksum)
+    except WalgraphError as error:
+        walk.found(error.message, thread, header.after, header.lsn)
+        chain.broken = True
+    else:
+        walk.records += header.records
+        _verify_body(walk, thread, header, body)
+    chain.follow(header)
+
+
+def _verify_threads(walk: _Walk) -> None:
+    for count, row in enumerate(walk.store.rows()):
+        chain = walk.chains[row.number]
+        if chain.lsn < row.lsn:
+            walk.found(missing_frame(row.thread, row.lsn).message, row.thread, lsn=row.lsn)
+        elif not chain.broken:
+            _verify_head(walk, row, chain)
+        try:
+            _verify_snapshots(walk, row)
+        except WalgraphError as error:
+            walk.found(error.message, row.thread)
+        if count % TOLD == 0:
+            walk.progress("threads", count, len(walk.chains))
+
+
+def _verify_head(walk: _Walk, row: Row, chain: _Chain) -> None:
+    counted = (chain.frames, chain.records, chain.size, chain.seq)
     said = (row.frames, row.records, row.size, row.seq)
     if counted != said:
         walk.found(f"frames, records, bytes and seq are {counted}, the directory says {said}", row.thread)
-    if header is not None and (header.lsn, header.checksum, header.id) != (row.lsn, row.checksum, row.frame):
+    if chain.frames and (chain.lsn, chain.checksum, chain.frame) != (row.lsn, row.checksum, row.frame):
         walk.found(
-            f"the last frame is lsn {header.lsn}, the directory says {row.lsn}", row.thread, lsn=header.lsn
+            f"the last frame is lsn {chain.lsn}, the directory says {row.lsn}", row.thread, lsn=chain.lsn
         )
 
 
-def _verify_body(walk: _Walk, row: Row, header: Header, body: bytes) -> None:
+def _verify_body(walk: _Walk, thread: str, header: Header, body: bytes) -> None:
     try:
-        _name(walk, references(body), row.thread, header.last)
+        _name(walk, references(body), thread, header.last)
         records = walk.decoder.records(body)
     except WalgraphError as error:
-        walk.found(error.message, row.thread, header.last, header.lsn)
+        walk.found(error.message, thread, header.last, header.lsn)
         return
     seq = header.after
     for record in records:
@@ -179,7 +278,7 @@ def _verify_body(walk: _Walk, row: Row, header: Header, body: bytes) -> None:
     if len(records) != header.records or seq != header.last:
         found = f"{len(records)} records up to seq {seq}"
         said = f"{header.records} up to {header.last}"
-        walk.found(f"a frame holds {found}, its header says {said}", row.thread, header.last, header.lsn)
+        walk.found(f"a frame holds {found}, its header says {said}", thread, header.last, header.lsn)
 
 
 def _verify_snapshots(walk: _Walk, row: Row) -> None:
@@ -205,25 +304,6 @@ def _verify_snapshots(walk: _Walk, row: Row) -> None:
             walk.found(wrong, row.thread, seq)
         if seq > row.seq:
             walk.found(f"a snapshot at seq {seq} lies beyond the head {row.seq}", row.thread, seq)
-
-
-def _verify_position(walk: _Walk) -> None:
-    try:
-        position = walk.store.position()
-        there = 0
-        last = 0
-        for header, _ in walk.store.tail():
-            there += 1
-            last = header.lsn
-            if header.lsn not in walk.lsns and not walk.problems:
-                walk.found("a frame belongs to no thread", lsn=header.lsn)
-    except WalgraphError as error:
-        walk.found(error.message)
-        return
-    if there != position.frames:
-        walk.found(f"the log holds {there} frames, its directory says {position.frames}")
-    if last > position.lsn:
-        walk.found(f"the last frame is lsn {last}, the directory says {position.lsn}", lsn=last)
 
 
 def _verify_blobs(walk: _Walk) -> None:

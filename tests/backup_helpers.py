@@ -1,0 +1,81 @@
+"""Words for the tests of backups: a target in memory, a log with a bit of everything, and comparing two logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wal_helpers import a_step
+
+from walgraph import Log
+from walgraph.wal import BackupDamaged, Summary
+from walgraph.wal.backup_target import Target
+from walgraph.wal.verify import verify
+
+
+class Memory(Target):
+    """A target in memory, which can be made to fail before or after the n-th write."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+        self.fails_at = -1
+        self.after = False
+        self.writes = 0
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names that begin so."""
+        return sorted(name for name in self.held if name.startswith(prefix))
+
+    def read(self, name: str) -> bytes:
+        """Return what was written."""
+        if name not in self.held:
+            raise BackupDamaged(f"lacks {name}")
+        return self.held[name]
+
+    def write(self, name: str, data: bytes, *, new: bool = False) -> None:
+        """Keep it."""
+        self.writes += 1
+        if new and name in self.held:
+            raise FileExistsError(name)
+        if self.writes == self.fails_at and not self.after:
+            raise OSError("pulled out")
+        self.held[name] = data
+        if self.writes == self.fails_at:
+            raise OSError("pulled out")
+
+    def delete(self, name: str) -> None:
+        """Forget it."""
+        self.held.pop(name, None)
+
+
+@contextmanager
+def filled(path: Path) -> Iterator[Log]:
+    """Open a log with two threads and a large value."""
+    with Log.open(path, fsync="off") as made:
+        for thread in ("t", "u"):
+            with made.writer(thread) as writer:
+                frames(writer, 0, 5)
+                writer.append(a_step(9, "x" * 100_000), Summary("done", "g", 9, ("next",)), awaited=True)
+                writer.flush()
+        yield made
+
+
+def frames(writer: Any, first: int, end: int) -> None:
+    """Write steps, one frame each."""
+    for number in range(first, end):
+        writer.append(a_step(number), Summary("running", "g", number, ("node",)), awaited=True)
+        writer.flush()
+
+
+def same(one: Log, path: Path | str) -> None:
+    """Assert that a log at a path holds the same as this one, its own id apart."""
+    with Log.open(path, readonly=True) as other:
+        assert verify(other).ok
+        first, second = (dict(each.store.facts()) for each in (one, other))
+        assert first["tables"].keys() == second["tables"].keys()
+        for table in range(1, len(first["tables"])):
+            with one.store.all_tables.read() as mine, other.store.all_tables.read() as theirs:
+                assert mine.scan(table, b"\x00", 10**6) == theirs.scan(table, b"\x00", 10**6)
+        assert first["store"] != second["store"]
