@@ -21,10 +21,10 @@ import asyncio
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from ..wal.head import moment
+from ..wal.head import moment, nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class FakeClock:
     """
 
     def __init__(self, start: datetime | None = None) -> None:
-        self._now = time.time_ns() if start is None else nanoseconds_of(start)
+        self._now = time.time_ns() if start is None else nanoseconds(start)
         self._lock = threading.Lock()
 
     def time_ns(self) -> int:
@@ -96,7 +96,7 @@ class FakeClock:
     def set(self, to: datetime) -> None:
         """Make it show a time, given with its zone."""
         with self._lock:
-            self._now = nanoseconds_of(to)
+            self._now = nanoseconds(to)
 
 
 current: Clock = WallClock()
@@ -127,21 +127,3 @@ def using(clock: Clock) -> Iterator[Clock]:
         yield clock
     finally:
         current = before
-
-
-def nanoseconds_of(when: datetime) -> int:
-    """Return a point in time, given with its zone, as nanoseconds since 1970.
-
-    Raises:
-        ValueError: It has no zone, so nobody can say which point in time it is.
-    """
-    if when.tzinfo is None or when.utcoffset() is None:
-        message = (
-            f"{when!r} has no time zone; give it one, for example datetime.now(UTC) or "
-            "when.replace(tzinfo=ZoneInfo('Europe/Berlin'))."
-        )
-        raise ValueError(message)
-    return (when.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

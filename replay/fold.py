@@ -30,6 +30,7 @@ from ..wal.record import (
     RunEnded,
     RunResumed,
     RunStarted,
+    SignalReceived,
     StateEdited,
     StateFolded,
     StepCommitted,
@@ -41,6 +42,8 @@ from ..wal.record import (
     TaskRouted,
     TaskStarted,
     ThreadCreated,
+    TimerFired,
+    TimerSet,
 )
 from .branch import adopted
 from .channel import MISSING
@@ -73,6 +76,7 @@ from .state import (
     new,
     with_field,
 )
+from .waits import waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -128,15 +132,17 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
         case Forked() | StateEdited(how="update" | "clear" | "input"):
             return without_children(after._replace(at=record.at), scope)
         case RunStarted() | RunResumed() if not scope:
+            is_new = isinstance(record, RunStarted)
             begun = after._replace(
                 run=record.run,
                 epoch=record.epoch,
                 durability=record.durability,
                 graph=record.graph,
                 at=record.at,
+                deadline=record.deadline if is_new or record.deadline is not None else state.deadline,
             )
             # A new input abandons what subgraphs had begun; a resume takes it up.
-            return without_children(begun, scope) if isinstance(record, RunStarted) else begun
+            return without_children(begun, scope) if is_new else begun
         case RunStarted():
             return without_children(after._replace(at=record.at), scope)
         case RunResumed() | RunEnded() | StateEdited():
@@ -208,6 +214,8 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
         case TaskAnswered(_, path, answers):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, before._replace(status=DUE, answers=before.answers + answers))
+        case TimerSet() | TimerFired() | SignalReceived():
+            return waited(graph, record)
         case RunStarted():
             return _admitted(blueprint, graph, seq, record)
         case RunResumed():
@@ -347,7 +355,8 @@ def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskF
     status = FINISHED
     if goto is None:
         status, goto = UNROUTED, ()
-    fields = (status, writes, goto, call, None, 0, before.questions, before.answers, True, None, None, None)
+    asked, answers = before.questions, before.answers
+    fields = (status, writes, goto, call, None, 0, asked, answers, True, None, None, None, ())
     outcomes = graph.outcomes.put(path, new(Outcome, fields))
     return new(GraphState, (*graph[:OUTCOMES], outcomes, *graph[OUTCOMES + 1 :]))
 
@@ -389,10 +398,12 @@ def _due_again(outcomes: Ledger[Outcome]) -> Ledger[Outcome]:
     """Give failed tasks another chance, with the answers and, where only routing failed, the writes they have.
 
     A task that waits without a question of its own waits for something in it, a subgraph's breakpoint for example;
-    running it again is how that goes on.
+    running it again is how that goes on. One that sleeps, or waits for a signal, is woken by the record that ends that.
     """
     for path, outcome in list(outcomes.items()):
-        if outcome.status == FAILED or (outcome.status == WAITING and not outcome.pending()):
+        if outcome.status == FAILED or (
+            outcome.status == WAITING and not outcome.pending() and not outcome.asleep()
+        ):
             status = UNROUTED if outcome.returned else DUE
             # A call that failed may have failed by its arguments, so others may be tried; but answers belong to a call.
             call = outcome.call if outcome.questions or outcome.intent is not None else None

@@ -19,7 +19,7 @@ from ..wal.errors import FormatTooNew
 from ..wal.record import Failure, Question, Reference
 from ..wal.wire import FROM_WIRE, TO_WIRE
 from .ledger import Ledger
-from .state import NO_INPUT, Caught, GraphState, Intent, Outcome, Retry, ThreadState, Unread
+from .state import NO_INPUT, Caught, GraphState, Intent, Outcome, Retry, ThreadState, Unread, Wait
 
 FORM = 1
 """The version of the plain form."""
@@ -99,6 +99,7 @@ def thread_to_plain(state: ThreadState) -> dict[str, Any]:
         "graph": state.graph,
         "at": state.at,
         "thread": state.thread,
+        **({} if state.deadline is None else {"deadline": state.deadline}),
     }
 
 
@@ -122,6 +123,7 @@ def thread_from_plain(plain: dict[str, Any]) -> ThreadState:
         graph=None if graph is None else Reference(*graph),
         at=plain["at"],
         thread=plain.get("thread", ""),
+        deadline=plain.get("deadline"),
     )
 
 
@@ -137,7 +139,8 @@ def _outcome_to_plain(outcome: Outcome) -> list[Any]:
         [list(answer) for answer in outcome.answers],
         outcome.returned,
     ]
-    rare: list[tuple[Any, ...] | None] = [outcome.retry, outcome.caught, outcome.intent]
+    waits = tuple(list(wait) for wait in outcome.waits) or None
+    rare: list[tuple[Any, ...] | None] = [outcome.retry, outcome.caught, outcome.intent, waits]
     # Those at the end are left out where there are none, which is nearly always.
     while rare and rare[-1] is None:
         rare.pop()
@@ -147,7 +150,7 @@ def _outcome_to_plain(outcome: Outcome) -> list[Any]:
 
 def _outcome_from_plain(plain: list[Any]) -> Outcome:
     status, writes, goto, call, failure, attempts, questions, answers, returned, *rest = plain
-    retry, caught, intent = (*rest, None, None, None)[:3]
+    retry, caught, intent, waits = (*rest, None, None, None, None)[:4]
     return Outcome(
         status,
         tuple((channel, value) for channel, value in writes),
@@ -161,6 +164,7 @@ def _outcome_from_plain(plain: list[Any]) -> Outcome:
         None if retry is None else Retry(*retry),
         None if caught is None else Caught(*caught),
         None if intent is None else Intent(*intent),
+        tuple(Wait(*wait) for wait in waits or ()),
     )
 
 

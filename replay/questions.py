@@ -58,7 +58,7 @@ def open_questions(state: ThreadState, top: str = "", *, answered: bool = False)
         if graph is not None:
             for path, question in graph.questions(answered=answered):
                 held.setdefault(path, {})[question.id] = question
-        for record in _unread(state.unread.get(scope)):
+        for record in unread_records(state.unread.get(scope)):
             match record:
                 case TaskInterrupted(_, path, questions):
                     held.setdefault(path, {}).update({question.id: question for question in questions})
@@ -78,7 +78,9 @@ def open_questions(state: ThreadState, top: str = "", *, answered: bool = False)
             for path, questions in held.items()
             for question in questions.values()
         )
-    return sorted(asked, key=lambda item: _order(state, item)) if len(asked) > 1 else asked
+    if len(asked) < 2:
+        return asked
+    return sorted(asked, key=lambda item: order(state, item.scope, item.path, item.question.position))
 
 
 def answering(state: ThreadState, asked: Asked, answer: Any) -> list[TaskAnswered]:
@@ -94,14 +96,15 @@ def task_around(state: ThreadState, asked: Asked, scope: str) -> Path:
     return next(path for held, path in places if held == scope)[:1]
 
 
-def _order(state: ThreadState, asked: Asked) -> tuple[Any, ...]:
-    """Return what questions are sorted by: the places of the tasks around, outermost first, in the order of P-3."""
-    paths = [asked.path, *(path for _, path in around(state, asked.scope, asked.path))]
-    places = [tuple((isinstance(part, str), part) for part in path) for path in reversed(paths)]
-    return places, asked.scope, asked.question.position
+def order(state: ThreadState, scope: str, path: Path, position: int) -> tuple[Any, ...]:
+    """Return what questions and waits are sorted by: the places of the tasks around, outermost first, as in P-3."""
+    paths = [path, *(outer for _, outer in around(state, scope, path))]
+    places = [tuple((isinstance(part, str), part) for part in place) for place in reversed(paths)]
+    return places, scope, position
 
 
-def _unread(unread: Unread | None) -> list[Any]:
+def unread_records(unread: Unread | None) -> list[Any]:
+    """Return the records that are kept unread of a scope, oldest first."""
     records: list[Any] = []
     while unread is not None:
         records.append(unread.record)

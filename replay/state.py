@@ -62,6 +62,21 @@ class Intent(NamedTuple):
     at: int
 
 
+class Wait(NamedTuple):
+    """A sleep of a task, or its wait for a signal: its place among the task's, and how it ended.
+
+    ``kind`` and times are those of ``TimerSet``; ``ended`` is ``fired``, ``received``, or empty while it lasts.
+    """
+
+    position: int
+    kind: str
+    name: str | None
+    at: int
+    due_at: int | None
+    ended: str = ""
+    payload: Any = None
+
+
 class Outcome(NamedTuple):
     """What one task has come to so far."""
 
@@ -78,6 +93,13 @@ class Outcome(NamedTuple):
     retry: Retry | None = None
     caught: Caught | None = None
     intent: Intent | None = None
+    waits: tuple[Wait, ...] = ()
+
+    def asleep(self) -> tuple[Wait, ...]:
+        """Return what the task is parked for: sleeps and waits that have not ended."""
+        if self.status != WAITING or not self.waits:
+            return ()
+        return tuple(wait for wait in self.waits if not wait.ended)
 
     def pending(self) -> tuple[Question, ...]:
         """Return the questions that have no answer yet."""
@@ -219,13 +241,17 @@ class ThreadState(NamedTuple):
     """The time of the thread's newest barrier, so that time never runs backwards in a log."""
     thread: str = ""
     """The id that the names of tasks are made of; in a copy that nobody wrote to yet it is the other thread's."""
+    deadline: int | None = None
+    """When the run is to have ended, in nanoseconds since 1970."""
 
     def with_graph(self, scope: str, seq: int, graph: GraphState) -> "ThreadState":
         """Return the state after a record that changed one graph; as ``_replace``, for the path every step takes."""
-        _, scopes, unread, run, epoch, durability, reference, at, thread = self
+        _, scopes, unread, run, epoch, durability, reference, at, thread, deadline = self
         scopes = {scope: graph} if len(scopes) == 1 and scope in scopes else {**scopes, scope: graph}
         at = max(at, graph.at)
-        return new(ThreadState, (seq, scopes, unread, run, epoch, durability, reference, at, thread))
+        return new(
+            ThreadState, (seq, scopes, unread, run, epoch, durability, reference, at, thread, deadline)
+        )
 
     def root(self) -> GraphState | None:
         """Return the state of the graph that the user runs, or None before its first run."""

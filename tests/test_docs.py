@@ -21,7 +21,7 @@ import walgraph
 from walgraph.engine import errors as engine_errors
 from walgraph.replay import errors as replay_errors
 from walgraph.tools import errors as tool_errors
-from walgraph.wal import backup_format, frame, item_layout, record
+from walgraph.wal import backup_format, due, frame, item_layout, mail_layout, record
 from walgraph.wal import errors as wal_errors
 
 PAGES = pages()
@@ -119,6 +119,8 @@ SOURCES = {
     "frame": lambda: docstring(frame),
     "items": lambda: docstring(item_layout),
     "backup": lambda: docstring(backup_format),
+    "mail": lambda: docstring(mail_layout),
+    "due": lambda: docstring(due),
     "errors": error_table,
 }
 

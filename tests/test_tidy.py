@@ -68,10 +68,16 @@ RANDOM = (
     "wal/",  # the id of a frame must not repeat, and means nothing
 )
 ALLOWED: dict[str, tuple[str, ...]] = {
-    # One clock for the engine; the log stamps frames, and items carry their own times, and live until one.
+    # One clock for the engine; the log stamps frames, items and signals, and items live until a time.
     CLOCK: (
         *APART,
-        *("engine/clock.py", "wal/table_store.py", "wal/table_items.py", "wal/item_view.py"),
+        *(
+            "engine/clock.py",
+            "wal/table_store.py",
+            "wal/table_items.py",
+            "wal/item_view.py",
+            "wal/table_mail.py",
+        ),
         "wal/backup.py",  # a backup notes when it was made
     ),
     CHANCE: (*APART, *RANDOM),

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, assert_never
 
 from ..wal.codec import Opaque
+from ..wal.head import moment
 from ..wal.record import (
     AttemptFailed,
     FailureSettled,
@@ -31,6 +32,7 @@ from ..wal.record import (
     RunEnded,
     RunResumed,
     RunStarted,
+    SignalReceived,
     StateEdited,
     StateFolded,
     StepCommitted,
@@ -43,6 +45,8 @@ from ..wal.record import (
     TaskRouted,
     TaskStarted,
     ThreadCreated,
+    TimerFired,
+    TimerSet,
     Write,
 )
 from .gathered import Gathered
@@ -160,6 +164,13 @@ def line_of(record: Record) -> Line:
         case TaskAnswered(_, path, answers):
             given = "answer " + ", ".join(preview(answer) for _, answer in answers)
             return Line(path_text(path), given if answers else "woken by an answer below")
+        case TimerSet(_, path, _, _, name, _, due_at):
+            until = "" if due_at is None else f" until {moment(due_at):%Y-%m-%d %H:%M:%S} UTC"
+            return Line(path_text(path), ("sleeps" if name is None else f"waits for {visible(name)}") + until)
+        case TimerFired(_, path):
+            return Line(path_text(path), "its time has come")
+        case SignalReceived(_, path, _, _, name, number, _, payload):
+            return Line(path_text(path), f"receives {visible(name)} (no. {number}): {preview(payload)}")
         case StepCommitted():
             return Line("", "checkpoint")
         case RunEnded(_, _, how, reason):

@@ -40,6 +40,7 @@ from .errors import (
     RemoteDisk,
     StaleWriter,
     ThreadBusy,
+    ThreadDeleted,
     ThreadNotFound,
     ThreadProblem,
     UnknownType,
@@ -49,7 +50,7 @@ from .errors import (
 from .frame import Header, Summary
 from .head import ThreadHead
 from .log import Log, MemoryLog, open_log
-from .log_reading import Stored
+from .log_reading import Signal, Stored
 from .store import Durability
 from .writer import Writer
 
@@ -81,10 +82,12 @@ __all__ = [
     "Packed",
     "Registry",
     "RemoteDisk",
+    "Signal",
     "StaleWriter",
     "Stored",
     "Summary",
     "ThreadBusy",
+    "ThreadDeleted",
     "ThreadHead",
     "ThreadNotFound",
     "ThreadProblem",

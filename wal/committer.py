@@ -60,7 +60,7 @@ QUEUE_GROUPS = 4
 class _Entry:
     """What one writer has queued: the frame to be, and who owns it."""
 
-    __slots__ = ("after", "blobs", "bodies", "count", "last", "owner", "size", "summary")
+    __slots__ = ("after", "blobs", "bodies", "count", "last", "owner", "received", "size", "summary")
 
     def __init__(self, owner: Owner, after: int) -> None:
         self.owner = owner
@@ -70,6 +70,7 @@ class _Entry:
         self.size = 0
         self.bodies: list[bytes] = []
         self.blobs: list[Blob] = []
+        self.received: tuple[tuple[str, int], ...] = ()
         self.summary: Summary | Callable[[], Summary] = Summary()
 
     def frame(self, frame_id: bytes) -> Frame:
@@ -86,6 +87,7 @@ class _Entry:
             body,
             summary if isinstance(summary, Summary) else summary(),
             blobs,
+            self.received,
         )
 
 
@@ -177,6 +179,8 @@ class Committer:
             entry.last = last
             entry.count += count
             entry.summary = summary
+            if owner.received:
+                entry.received, owner.received = (*entry.received, *owner.received), []
             size = len(body)
             if blobs:
                 entry.blobs += blobs

@@ -24,6 +24,7 @@
         ├── ThreadBusy      WAL-E401  you: another run owns the thread
         ├── StaleWriter     WAL-E402  you: another run took the thread over
         ├── ThreadNotFound  WAL-E404  you: no thread of that name
+        ├── ThreadDeleted   WAL-E403  you: the thread that was meant is gone
         ├── RunConflict     WAL-E411  you: another run was handed over under that id
         ├── RunNotFound     WAL-E412  you: no run of that id was handed over
         └── QueueProblem    WAL-E413  you: a queue cannot be like that
@@ -223,3 +224,9 @@ class QueueProblem(ThreadProblem, ValueError):
     """What was said of a queue makes no sense; nothing was changed."""
 
     code = "WAL-E413"
+
+
+class ThreadDeleted(ThreadProblem):
+    """A signal was sent to a thread that was deleted; nothing was recorded."""
+
+    code = "WAL-E403"

@@ -48,6 +48,21 @@ def moment(nanoseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
+def nanoseconds(when: datetime) -> int:
+    """Return a point in time, given with its zone, as nanoseconds since 1970.
+
+    Raises:
+        ValueError: It has no zone, so nobody can say which point in time it is.
+    """
+    if when.tzinfo is None or when.utcoffset() is None:
+        message = (
+            f"{when!r} has no time zone; give it one, for example datetime.now(UTC) or "
+            "when.replace(tzinfo=ZoneInfo('Europe/Berlin'))."
+        )
+        raise ValueError(message)
+    return (when - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
 def to_head(row: Row, status: str) -> ThreadHead:
     """Return a row of the directory as a head."""
     return ThreadHead(

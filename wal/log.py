@@ -26,7 +26,7 @@ from .core import Core, Options, memory_core, open_core
 from .errors import StaleWriter
 from .flush import LMDB_FLAGS, Fsync
 from .head import to_head
-from .log_reading import LogReading, ThreadId, as_thread_id
+from .log_reading import LogReading, ThreadId, as_thread_id, checked_name
 from .promise import renewed
 from .record import Reference
 from .store import Row, Snapshot
@@ -157,8 +157,36 @@ class Log(LogReading):
             core.committer.put_blob(blob)
         return Reference(blob.digest, len(blob.data))
 
+    def signal(self, thread_id: ThreadId, name: str, payload: Any = None, *, id: str | None = None) -> bool:
+        """Send a signal to a thread: it waits, durably, until the thread receives it by ``wait_for(name)``.
+
+        The thread need not exist yet, nor wait already, and another process may own it. Signals of one name are
+        received in the order in which they were sent, each once.
+
+        Args:
+            thread_id: The thread.
+            name: What ``wait_for`` is told.
+            payload: What ``wait_for`` returns; None like anything else.
+            id: Names this very signal, so that sending it again changes nothing; the thread's 10,000 newest are known.
+
+        Returns:
+            Whether it was sent; False if a signal with this id was sent before.
+
+        Raises:
+            ThreadDeleted: The thread was deleted.
+            NotSerializable: The payload cannot be written.
+            LogReadOnly: The log was opened for reading only.
+        """
+        core = self._live(write=True)
+        if core.committer.failure is not None:
+            raise renewed(core.committer.failure)
+        thread, name = as_thread_id(thread_id), checked_name(name)
+        if id is not None:
+            checked_name(id, "id")
+        return core.store.mail.post(thread, name, Encoder().value(payload, whole=True).data, id)
+
     def delete_thread(self, thread_id: ThreadId) -> None:
-        """Remove a thread and all that the log holds of it; a thread that is not there is no error.
+        """Remove a thread and all that the log holds of it, its mailbox too; one that is not there is no error.
 
         Raises:
             ThreadBusy: A run owns the thread.
@@ -169,7 +197,7 @@ class Log(LogReading):
             core.store.delete(thread)
 
     def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
-        """Copy a thread's records and snapshots to a new thread.
+        """Copy a thread's records and snapshots to a new thread, whose mailbox is empty.
 
         Raises:
             ThreadNotFound: There is no such source.

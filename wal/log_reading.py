@@ -1,6 +1,7 @@
 """The half of a log that reads: anybody, at any time, beside whoever writes.
 
     LogReading ──► read, frames, head, threads, snapshot          of one thread, or of all
+               ──► due, signalled, mailbox                        what is to be woken, and by what
                ──► fetch, shared, decoder                         values, and the large ones among them
 
 Objects of one path share everything but their own options within a process (``wal.core``).
@@ -18,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -26,7 +28,7 @@ from .codec import GLOBAL, Decoder, Registry
 from .core import Core, Options, open_core
 from .errors import LogClosed, LogCorrupt, LogReadOnly
 from .frame import Header
-from .head import ThreadHead, to_head
+from .head import ThreadHead, moment, nanoseconds, to_head
 from .keyspace import RESTORE
 from .record import Record, Reference, StateFolded
 from .store import Durability, Row, Store
@@ -39,6 +41,16 @@ class Stored(NamedTuple):
 
     seq: int
     record: Record
+
+
+class Signal(NamedTuple):
+    """A signal that waits: its number among all that were sent to the thread, and what it was sent with."""
+
+    number: int
+    name: str
+    id: str | None
+    sent_at: datetime
+    payload: Any
 
 
 class LogReading:
@@ -142,6 +154,43 @@ class LogReading:
         """Tell whether a live process, this one or another, owns a thread."""
         return self._live().claims.is_alive(as_thread_id(thread_id))
 
+    def due(self, before: datetime) -> Iterator[ThreadHead]:
+        """Yield the threads that sleep or wait until ``before`` at the latest, the longest overdue first.
+
+        Args:
+            before: A time with its zone.
+        """
+        core = self._live()
+        core.committer.flush()
+        for row in core.store.due(nanoseconds(before)):
+            yield to_head(row, _status(core, row))
+
+    def mailbox(self, thread_id: ThreadId, *, decoder: Decoder | None = None) -> list[Signal]:
+        """Return the signals that wait for a thread, in the order in which they were sent.
+
+        Raises:
+            UnknownType: The class of a payload is not known to the decoder.
+        """
+        core, thread = self._flushed(thread_id)
+        decoder = decoder or self.decoder()
+        return [
+            Signal(
+                message.number,
+                message.name,
+                message.id,
+                moment(message.sent_at),
+                decoder.value(message.payload),
+            )
+            for message in core.store.mail.waiting(thread)
+        ]
+
+    def signalled(self) -> list[tuple[str, int]]:
+        """Return the threads for which signals wait, each with the number of the last that was sent to it.
+
+        Who has seen that a thread waits for none of them need not look again before the number has grown.
+        """
+        return self._live().store.mail.full()
+
     def snapshot(self, thread_id: ThreadId, at: int | None = None) -> tuple[int, bytes] | None:
         """Return seq and encoded state of the newest snapshot at or before ``at``."""
         core, thread = self._flushed(thread_id)
@@ -218,6 +267,18 @@ def as_thread_id(thread_id: ThreadId) -> str:
         raise ValueError("A thread's id must not be empty.")
     text.encode()
     return text
+
+
+def checked_name(name: Any, what: str = "name") -> str:
+    """Return the name, or the id, of a signal.
+
+    Raises:
+        ValueError: It is empty, or no text.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"A signal's {what} is text that is not empty, not {name!r}.")
+    name.encode()
+    return name
 
 
 _digest = digest

@@ -30,6 +30,8 @@ class Owner(Protocol):
     failure: WalgraphError | None
     lost: bool
     ticket: int
+    received: list[tuple[str, int]]
+    """Signals that the records of the next append receive."""
 
 
 class Promise(NamedTuple):

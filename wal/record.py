@@ -30,8 +30,8 @@ CHANGE     New kinds and new trailing fields (with a default) may be added. Noth
 Invariants:
 1. The union ``Record`` is closed: every ``match`` over it ends in ``assert_never``.
 2. ``KINDS`` numbers are part of the on-disk format; golden bytes in ``tests/wal/golden`` pin each of them.
-3. Time is in the barriers (``at``, nanoseconds since 1970, never smaller than the thread's last), and in
-   ``AttemptFailed`` and ``TaskStarted``, since attempts are timed; nowhere else.
+3. Time is in the barriers (``at``, nanoseconds since 1970, never smaller than the thread's last), and, as the clock
+   showed it, in ``AttemptFailed``, ``TaskStarted`` and what is recorded of timers and signals; nowhere else.
 
 This module must not know what records mean, nor how they are stored.
 """
@@ -105,6 +105,8 @@ class RunStarted(NamedTuple):
     """For a subgraph: the path, in the scope above, of the task that runs it."""
     above: str | None = None
     """For a subgraph: the scope of the graph whose task runs it; None for the one that its own scope's text names."""
+    deadline: int | None = None
+    """When the run is to have ended, in nanoseconds; None if whenever."""
 
 
 class RunResumed(NamedTuple):
@@ -118,6 +120,8 @@ class RunResumed(NamedTuple):
     epoch: int
     metadata: dict[str, Any] | None = None
     """What the call noted that is not noted yet: shown by the checkpoints from the next one on."""
+    deadline: int | None = None
+    """When the run is to have ended from now on; None for what it was admitted with."""
 
 
 class StepStarted(NamedTuple):
@@ -212,6 +216,44 @@ class TaskAnswered(NamedTuple):
     answers: tuple[tuple[str, Any], ...]
 
 
+class TimerSet(NamedTuple):
+    """A task began to sleep or to wait; it comes again if the clock was put back behind ``at``, and replaces itself.
+
+    ``kind`` is ``sleep`` (for a time), ``until`` (a moment), or ``wait`` (for a signal); ``due_at`` is when it is over
+    at the latest, None for a wait without end.
+    """
+
+    scope: str
+    path: Path
+    position: int
+    kind: str
+    name: str | None
+    at: int
+    due_at: int | None
+
+
+class TimerFired(NamedTuple):
+    """A sleep is over, or a wait has lasted as long as it may."""
+
+    scope: str
+    path: Path
+    position: int
+    at: int
+
+
+class SignalReceived(NamedTuple):
+    """A task received the signal that it waits for: the message of that name and number waits no more."""
+
+    scope: str
+    path: Path
+    position: int
+    at: int
+    name: str
+    number: int
+    id: str | None
+    payload: Any
+
+
 class StepCommitted(NamedTuple):
     """A superstep's outcomes became the state. Its seq is the identity of the new checkpoint."""
 
@@ -221,7 +263,11 @@ class StepCommitted(NamedTuple):
 
 
 class RunEnded(NamedTuple):
-    """The run stopped: ``done``, ``interrupted``, ``parked`` (a breakpoint), ``failed`` or ``drained``."""
+    """The run stopped.
+
+    ``how`` is ``done``, ``interrupted``, ``parked`` (a breakpoint), ``sleeping``, ``waiting`` (for a signal),
+    ``failed`` or ``drained``.
+    """
 
     scope: str
     at: int
@@ -291,6 +337,9 @@ Record: TypeAlias = (
     | FailureSettled
     | TaskInterrupted
     | TaskAnswered
+    | TimerSet
+    | TimerFired
+    | SignalReceived
     | StepCommitted
     | RunEnded
     | StateEdited
@@ -316,6 +365,9 @@ KINDS: dict[int, type[Record]] = {
     14: StateFolded,
     15: AttemptFailed,
     16: TaskStarted,
+    17: TimerSet,
+    18: TimerFired,
+    19: SignalReceived,
     21: FailureSettled,
 }
 """Kind number on disk → record class."""

@@ -1,8 +1,8 @@
-"""What a store over tables has beside the records: shelves of items, and handed-over runs; made when first asked for.
+"""What a store over tables has beside the records: shelves of items, mail, and handed-over runs; made when asked for.
 
-Most programs have neither, and so never load what reads and writes them.
+Most programs have none, and so never load what reads and writes them.
 
-It must not know what items are.
+It must not know what items or messages are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from .tables import CACHED, ITEMS, Tables
 if TYPE_CHECKING:
     from .items import Items
     from .submissions import Submissions
+    from .table_mail import TableMail
 
 
 class Shelves:
-    """The tables as a whole; what stores and caches keep beside the records, and the runs that were handed over."""
+    """The tables as a whole; what stores, caches and mailboxes keep beside the records, and runs handed over."""
 
     _tables: Tables
 
@@ -43,6 +44,13 @@ class Shelves:
         from .submissions import Submissions
 
         return Submissions(self._tables)
+
+    @cached_property
+    def mail(self) -> TableMail:
+        """The signals that wait for threads."""
+        from .table_mail import TableMail
+
+        return TableMail(self._tables)
 
     def renew_shelves(self) -> None:
         """Forget the shelves, with whoever waited at them; for a forked child, which lacks those threads."""

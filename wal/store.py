@@ -3,12 +3,12 @@
     Log (codec, committer)  ──Group──►  Store.commit  ──►  a verdict per frame
                             ◄─frames──  Store.frames
 
-A store keeps frames, the directory of threads, snapshots and blobs, and changes them in atomic, durable groups.
+A store keeps frames, the directory of threads, snapshots, blobs and mail, and changes them in atomic, durable groups.
 
 Invariants:
 1. A group holds at most one frame per thread. A frame whose thread's head is not at ``after``, or has a higher
    epoch, is answered ``Conflict`` and leaves no trace; the others of the group are written.
-2. Frame, directory row, blobs and snapshots of a group become visible together.
+2. Frame, directory row, blobs and snapshots of a group become visible together; what it received waits no more.
 3. When ``commit`` returns, the group is as durable as ``durability`` says. When it raises, nothing is promised:
    the commit is in doubt, and ``landed`` tells after reopening.
 4. Reading holds no transaction between two values that it yields.
@@ -26,6 +26,7 @@ from .frame import Header, Summary
 
 if TYPE_CHECKING:
     from .items import Items
+    from .mail import Mail
     from .submissions import Submissions
 
 
@@ -52,6 +53,8 @@ class Frame(NamedTuple):
     body: bytes
     summary: Summary
     blobs: tuple[Blob, ...] = ()
+    received: tuple[tuple[str, int], ...] = ()
+    """Names and numbers of the signals that its records say were received: they wait no more."""
 
 
 class Snapshot(NamedTuple):
@@ -151,6 +154,19 @@ class Store(ABC):
     def submissions(self) -> "Submissions":
         """The runs that were handed over."""
 
+    @property
+    @abstractmethod
+    def mail(self) -> "Mail":
+        """The signals that wait for threads."""
+
+    @abstractmethod
+    def due(self, before: int) -> Iterator[Row]:
+        """Yield the rows of the threads that are due at or before a time, the longest overdue first."""
+
+    @abstractmethod
+    def check_due(self) -> list[str]:
+        """Say where the index of what is due is not what the directory says."""
+
     @abstractmethod
     def commit(self, group: Group) -> list[Verdict]:
         """Write a group durably and atomically; one verdict per frame, in order."""
@@ -202,7 +218,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, thread: str) -> bool:
-        """Remove a thread with its frames and snapshots; its blobs stay until they are swept."""
+        """Remove a thread with its frames, snapshots and mail; its blobs stay until they are swept."""
 
     @abstractmethod
     def copy(self, source: str, target: str) -> Row:

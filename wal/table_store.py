@@ -16,13 +16,13 @@ This module must not know how tables are kept.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from .chain import Stretch, read_frame, walk, walk_back
 from .checked import name_key
-from .errors import LogCorrupt, LogInUse, ThreadBusy
+from .due import check_due, move, rows_due
+from .errors import LogCorrupt, ThreadBusy
 from .frame import HEADER_BYTES, Header, first_seed, peek, seal, unseal
 from .keyspace import (
     LAST_SEQ,
@@ -30,8 +30,6 @@ from .keyspace import (
     RESTORE,
     advance,
     broken_chain,
-    chunk_key,
-    clear_marks,
     key_number,
     key_pair,
     new_row,
@@ -41,8 +39,6 @@ from .keyspace import (
     pack_row,
     pack_snapshot,
     pair_key,
-    read_blob,
-    read_marks,
     read_position,
     snapshot_seqs,
     unpack_row,
@@ -51,7 +47,8 @@ from .keyspace import (
 from .shelf import Shelf, mark
 from .shelves import Shelves
 from .store import Committed, Conflict, Frame, Group, Position, Row, Snapshot, Store, Verdict
-from .tables import BLOBS, LOG, NAMES, SNAPS, THREADS, ReadTransaction, Tables, WriteTransaction
+from .sweeping import Sweeping
+from .tables import DUE, LOG, NAMES, SNAPS, THREADS, ReadTransaction, Tables, WriteTransaction
 
 CUT = 1000
 """How many frames one transaction of a truncation removes, so that writers never wait for long."""
@@ -61,7 +58,7 @@ _KNOWN_ROWS = 10_000
 _KNOWN_NUMBERS = 100_000
 
 
-class TableStore(Shelves, Store):
+class TableStore(Shelves, Sweeping, Store):
     """The contract over ``Tables``."""
 
     def __init__(self, tables: Tables) -> None:
@@ -71,24 +68,52 @@ class TableStore(Shelves, Store):
         # Position and rows as our last commit left them, with its transaction's number: the next transaction bears the
         # next number only if nobody has written in between, and then need not read them.
         self._cached: tuple[int, Position, dict[str, Row]] | None = None
+        self._has_due = False
 
     # Writing
 
     def commit(self, group: Group) -> list[Verdict]:
         """Write a group durably and atomically; one verdict per frame, in order."""
-        if len(group.frames) == 1 and not group.snapshots and not group.blobs and not group.frames[0].blobs:
-            return [self._commit_one(group.frames[0])]
+        frames = group.frames
+        if len(frames) == 1 and not (group.snapshots or group.blobs or frames[0].blobs or frames[0].received):
+            verdict = self._commit_one(frames[0])
+            if verdict is not None:
+                return [verdict]
+        if any(frame.received for frame in frames):
+            self.mail.prepare()
+        verdicts = self._commit_group(group)
+        if verdicts is None:
+            self._tables.prepare(DUE, create=True)
+            self._has_due = True
+            verdicts = self._commit_group(group)
+            assert verdicts is not None, "the index of what is due is there now"
+        return verdicts
+
+    def _commit_group(self, group: Group) -> list[Verdict] | None:
+        """Commit a group, or return None if the index of what is due has to be made first."""
+        frames = group.frames
         with self._tables.write() as txn:
             number = txn.number()
             position, cached = self._standing(txn, number)
             rows = self._rows_of(txn, group, cached)
-            position, verdicts, sealed, new = self._seal_frames(group.frames, position, rows)
+            timed = [frame for frame in frames if _is_timed(frame, rows.get(frame.thread))]
+            times = {frame.thread: rows[frame.thread].due_at for frame in timed if frame.thread in rows}
+            if timed and not self._has_due:
+                txn.abandon()
+                return None
+            position, verdicts, sealed, new = self._seal_frames(frames, position, rows)
             changed = {}
             blobs = list(group.blobs)
-            for frame, verdict in zip(group.frames, verdicts, strict=True):
+            for frame, verdict in zip(frames, verdicts, strict=True):
                 if type(verdict) is Committed:
                     changed[frame.thread] = True
                     blobs += frame.blobs
+                    if frame.received:
+                        self.mail.take(txn, frame.thread, frame.received)
+            for frame in timed:
+                if frame.thread in changed:
+                    row = rows[frame.thread]
+                    move(txn, row.number, times.get(frame.thread), row.due_at)
             snapshots = self._put_snapshots(txn, group.snapshots, rows) if group.snapshots else []
             for snapshot in snapshots:
                 changed[snapshot.thread] = True
@@ -113,9 +138,9 @@ class TableStore(Shelves, Store):
         self._remember(number, position, rows)
         return verdicts
 
-    def _commit_one(self, frame: Frame) -> Verdict:
-        """Commit a group of a single frame: what a step that waits for the disk comes down to."""
-        thread, after, last, count, epoch, frame_id, body, _, _ = frame
+    def _commit_one(self, frame: Frame) -> Verdict | None:
+        """Commit a group of one frame, as a step that waits for the disk does; None if a timer has to move."""
+        thread, after, last, count, epoch, frame_id, body, summary, _, _ = frame
         with self._tables.write() as txn:
             number = txn.number()
             position, rows = self._standing(txn, number)
@@ -126,6 +151,9 @@ class TableStore(Shelves, Store):
             elif row is None or row.seq != after or row.epoch > epoch:
                 txn.abandon()
                 return Conflict(0, 0) if row is None else Conflict(row.seq, row.epoch)
+            if row.due_at != summary.due_at:
+                txn.abandon()
+                return None
             now = max(time.time_ns(), position.time)
             lsn, size = position.lsn + 1, len(body)
             header = Header(count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, size, 0)
@@ -160,12 +188,17 @@ class TableStore(Shelves, Store):
             return row
 
     def delete(self, thread: str) -> bool:
-        """Remove a thread with its frames and snapshots; its blobs stay until they are swept."""
+        """Remove a thread with its frames, snapshots and mail; its blobs stay until they are swept."""
+        self.mail.prepare()
+        self._look_after_due(thread)
         with self._tables.write() as txn:
-            row = self._row(txn, thread)
-            if row is None:
+            row, had_mail = self._row(txn, thread), self.mail.drop(txn, thread)
+            if row is None and not had_mail:
                 txn.abandon()
                 return False
+            self.mail.bury(txn, thread)
+            if row is None:
+                return True
             lsn = row.lsn
             while lsn > row.anchor_lsn:
                 data = read_frame(txn, lsn, thread)
@@ -175,6 +208,7 @@ class TableStore(Shelves, Store):
                 txn.delete(SNAPS, pair_key(row.number, seq))
             txn.delete(NAMES, name_key(thread))
             txn.delete(THREADS, number_key(row.number))
+            move(txn, row.number, row.due_at, None)
             position = read_position(txn)
             position = position._replace(frames=position.frames - row.frames, size=position.size - row.size)
             txn.put(THREADS, POSITION_KEY, pack_position(position))
@@ -183,6 +217,7 @@ class TableStore(Shelves, Store):
 
     def copy(self, source: str, target: str) -> Row:
         """Write a thread's frames and snapshots again under a new id, chained anew."""
+        self._look_after_due(source)
         with self._tables.write() as txn:
             row = self._row(txn, source)
             if row is None:
@@ -209,6 +244,7 @@ class TableStore(Shelves, Store):
                 txn.put(SNAPS, pair_key(number, seq), pack_snapshot(data, number, seq))
             txn.put(THREADS, number_key(number), pack_row(copied))
             txn.put(NAMES, name_key(target), number_key(number))
+            move(txn, number, None, copied.due_at)
             position = position._replace(
                 lsn=lsn, frames=position.frames + row.frames, size=position.size + row.size, threads=number
             )
@@ -282,6 +318,14 @@ class TableStore(Shelves, Store):
             if len(found) < PAGE:
                 return
 
+    def due(self, before: int) -> Iterator[Row]:
+        """Yield the rows of the threads that are due at or before a time, the longest overdue first."""
+        return rows_due(self._tables, before)
+
+    def check_due(self) -> list[str]:
+        """Say where the index of what is due is not what the directory says."""
+        return check_due(self._tables, self.rows())
+
     def frames(self, thread: str, after: int = 0, upto: int | None = None) -> Iterator[tuple[Header, bytes]]:
         """Yield checked frames that hold records with after < seq ≤ upto, oldest first."""
         with self._tables.read() as txn:
@@ -337,56 +381,11 @@ class TableStore(Shelves, Store):
             row = self._row(txn, thread)
             return [] if row is None else snapshot_seqs(txn, row.number)
 
-    def blob(self, digest: bytes) -> bytes | None:
-        """Return a blob's bytes as they lie there, unchecked."""
-        with self._tables.read() as txn:
-            return read_blob(txn, digest)
-
-    def digests(self) -> list[bytes]:
-        """Return the digests of all blobs."""
-        found: list[bytes] = []
-        start = b"\x00"
-        with self._tables.read() as txn:
-            while keys := txn.keys(BLOBS, start, 1):
-                found.append(keys[0][:16])
-                # The next digest lies behind the greatest chunk number of this one.
-                start = keys[0][:16] + b"\xff" * 5
-        return found
-
-    # Sweeping
-
-    def begin_sweep(self) -> bytes:
-        """From now on, every commit leaves a mark on the blobs that it refers to; return the sweep's token."""
-        token = os.urandom(8)
-        with self._tables.write() as txn:
-            clear_marks(txn)
-            txn.put(THREADS, POSITION_KEY, pack_position(read_position(txn)._replace(sweep=token)))
-        return token
-
-    def sweep(self, token: bytes, choose: Callable[[set[bytes]], Iterable[bytes]]) -> int:
-        """Remove blobs in one transaction; ``choose`` gets the digests marked since the beginning and picks."""
-        removed = 0
-        with self._tables.write() as txn:
-            if read_position(txn).sweep != token:
-                raise LogInUse(
-                    "Another compaction of this log has begun; this one stops.", hint="Let it finish."
-                )
-            for digest in choose(read_marks(txn)):
-                number = 0
-                while txn.delete(BLOBS, chunk_key(digest, number)):
-                    number += 1
-                removed += number > 0
-        return removed
-
-    def end_sweep(self, token: bytes) -> None:
-        """Drop the marks."""
-        with self._tables.write() as txn:
-            position = read_position(txn)
-            if position.sweep != token:
-                txn.abandon()
-                return
-            clear_marks(txn)
-            txn.put(THREADS, POSITION_KEY, pack_position(position._replace(sweep=b"")))
+    def _look_after_due(self, thread: str) -> None:
+        """See that the index of what is due can be changed, if a thread that the caller has claimed stands in it."""
+        row = None if self._has_due else self.row(thread)
+        if row is not None and row.due_at is not None:
+            self._has_due = self._tables.prepare(DUE, create=True)
 
     # Inside a transaction
 
@@ -438,7 +437,7 @@ class TableStore(Shelves, Store):
                 continue
             lsn += 1
             length = len(frame.body)
-            _, after, last, count, epoch, frame_id, body, _, _ = frame
+            _, after, last, count, epoch, frame_id, body, *_ = frame
             header = Header(count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, length, 0)
             data, checksum = seal(header, body, row.checksum)
             rows[frame.thread] = advance(row, frame, header, checksum)
@@ -492,3 +491,8 @@ class TableStore(Shelves, Store):
             raise LogCorrupt(message, hint=RESTORE, thread=thread)
         self._numbers[thread] = key
         return found_row
+
+
+def _is_timed(frame: Frame, row: Row | None) -> bool:
+    """Return whether the index of what is due may have to change with a frame."""
+    return frame.summary.due_at is not None or (row is not None and row.due_at is not None)

@@ -10,6 +10,8 @@
     ITEMS     what stores keep, see ``wal.item_layout``; made when it is first needed
     CACHED    what caches keep, in the same way
     SUBMITTED runs that were handed over, see ``wal.submission_layout``; made when the first one is
+    MAIL      signals that wait, see ``wal.mail_layout``; made when it is first needed, as the next
+    DUE       due time + thread number (2 × u64)      → empty; see ``wal.due``
 
 Keys are ordered as bytes. ``Position`` lies among the rows so that a commit touches one page less.
 
@@ -30,8 +32,8 @@ from typing import Protocol, Self
 META, THREADS, NAMES, LOG, SNAPS, BLOBS, MARKS = range(7)
 TABLE_NAMES = (b"meta", b"threads", b"names", b"log", b"snap", b"blob", b"mark")
 """The tables that every log has."""
-ITEMS, CACHED, SUBMITTED = range(len(TABLE_NAMES), len(TABLE_NAMES) + 3)
-LATER_NAMES = (b"item", b"cache", b"submit")
+ITEMS, CACHED, SUBMITTED, MAIL, DUE = range(len(TABLE_NAMES), len(TABLE_NAMES) + 5)
+LATER_NAMES = (b"item", b"cache", b"submit", b"mail", b"due")
 """The tables that a log gets when they are first needed, so that logs without them are as they always were."""
 
 

@@ -8,6 +8,8 @@
     snapshots   each checksum; each decodes; the horizon has its snapshot
     blobs       each one named is there; each one there is what its digest says
     items       each checksum, name and count of stores and caches; each value of a store decodes
+    mail        each checksum, name and count of mailboxes; each payload decodes
+    due         the index of what is due says what the directory says
 
 What a snapshot should say is known only above: ``check`` is called with each and returns what is wrong with it.
 
@@ -68,6 +70,7 @@ class Report(NamedTuple):
     snapshots: int
     blobs: int
     items: int = 0
+    signals: int = 0
 
     @property
     def ok(self) -> bool:
@@ -106,7 +109,7 @@ class _Walk:
         self.progress = progress or say_nothing
         self.problems: list[Problem] = []
         self.named: dict[bytes, tuple[str, int]] = {}
-        self.frames = self.records = self.snapshots = self.blobs = self.items = 0
+        self.frames = self.records = self.snapshots = self.blobs = self.items = self.signals = 0
         self.chains: dict[int, _Chain] = {}
         self.decoder: Decoder = log.decoder(GLOBAL, lenient=True)
 
@@ -114,7 +117,8 @@ class _Walk:
         self.problems.append(Problem(what, thread, seq, lsn))
 
     def report(self) -> Report:
-        counts = (len(self.chains), self.frames, self.records, self.snapshots, self.blobs, self.items)
+        held = (self.blobs, self.items, self.signals)
+        counts = (len(self.chains), self.frames, self.records, self.snapshots, *held)
         return Report(tuple(self.problems), *counts)
 
 
@@ -160,6 +164,9 @@ def verify(
             _verify_threads(walk)
         _verify_blobs(walk)
         _verify_items(walk)
+        _verify_mail(walk)
+        if rows:
+            _verify_due(walk)
     return walk.report()
 
 
@@ -332,6 +339,29 @@ def _verify_items(walk: _Walk) -> None:
         walk.items += count
         for problem in wrong:
             walk.found(f"{what}: {problem}")
+
+
+def _verify_mail(walk: _Walk) -> None:
+    def look(payload: bytes) -> str | None:
+        try:
+            walk.decoder.value(payload)
+        except WalgraphError as error:
+            return error.message
+        return None
+
+    walk.signals, wrong = walk.store.mail.check(look)
+    for problem in wrong:
+        walk.found(f"mail: {problem}")
+
+
+def _verify_due(walk: _Walk) -> None:
+    try:
+        wrong = walk.store.check_due()
+    except WalgraphError:
+        # The directory cannot be read, which is reported where the threads are.
+        return
+    for problem in wrong:
+        walk.found(problem)
 
 
 def _name(walk: _Walk, digests: set[bytes], thread: str, seq: int) -> None:

@@ -35,6 +35,7 @@ from .record import (
     RunEnded,
     RunResumed,
     RunStarted,
+    SignalReceived,
     StateEdited,
     StateFolded,
     StepCommitted,
@@ -46,6 +47,8 @@ from .record import (
     TaskRouted,
     TaskStarted,
     ThreadCreated,
+    TimerFired,
+    TimerSet,
 )
 
 ATOMS = frozenset({type(None), bool, int, float, str, bytes})
@@ -63,14 +66,17 @@ def _thread_created(record: Any, _values: Values) -> list[Any]:
 
 def _run_started(record: Any, values: Values) -> list[Any]:
     values += (record.input, record.metadata)
-    return [2, *record] if record.above is not None else [2, *record[:-1]]
+    if record.deadline is not None:
+        return [2, *record]
+    return [2, *record[:-1]] if record.above is not None else [2, *record[:-2]]
 
 
 def _run_resumed(record: Any, values: Values) -> list[Any]:
-    if record.metadata is None:
-        return [3, *record[:-1]]
-    values.append(record.metadata)
-    return [3, *record]
+    if record.metadata is not None:
+        values.append(record.metadata)
+    elif record.deadline is None:
+        return [3, *record[:-2]]
+    return [3, *record] if record.deadline is not None else [3, *record[:-1]]
 
 
 def _step_started(record: Any, _values: Values) -> list[Any]:
@@ -179,6 +185,22 @@ def _task_started(record: Any, _values: Values) -> list[Any]:
     return [16, scope, [*path], [*call], *rest]
 
 
+def _timer_set(record: Any, _values: Values) -> list[Any]:
+    scope, path, *rest = record
+    return [17, scope, [*path], *rest]
+
+
+def _timer_fired(record: Any, _values: Values) -> list[Any]:
+    scope, path, *rest = record
+    return [18, scope, [*path], *rest]
+
+
+def _signal_received(record: Any, values: Values) -> list[Any]:
+    scope, path, *rest = record
+    values.append(record.payload)
+    return [19, scope, [*path], *rest]
+
+
 def _failure_settled(record: Any, _values: Values) -> list[Any]:
     scope, paths, how = record
     return [21, scope, [[*path] for path in paths], how]
@@ -201,6 +223,9 @@ TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     StateFolded: _state_folded,
     AttemptFailed: _attempt_failed,
     TaskStarted: _task_started,
+    TimerSet: _timer_set,
+    TimerFired: _timer_fired,
+    SignalReceived: _signal_received,
     FailureSettled: _failure_settled,
 }
 """Record class → what makes its array and collects its user values."""
@@ -261,6 +286,18 @@ def _read_task_started(scope: str, path: list[Any], call: list[Any], *rest: Any)
     return TaskStarted(scope, tuple(path), (name, digest, preview), *rest)
 
 
+def _read_timer_set(scope: str, path: list[Any], *rest: Any) -> TimerSet:
+    return TimerSet(scope, tuple(path), *rest)
+
+
+def _read_timer_fired(scope: str, path: list[Any], *rest: Any) -> TimerFired:
+    return TimerFired(scope, tuple(path), *rest)
+
+
+def _read_signal_received(scope: str, path: list[Any], *rest: Any) -> SignalReceived:
+    return SignalReceived(scope, tuple(path), *rest)
+
+
 def _read_failure_settled(scope: str, paths: list[list[Any]], how: str) -> FailureSettled:
     return FailureSettled(scope, tuple([tuple(path) for path in paths]), how)
 
@@ -302,6 +339,9 @@ FROM_WIRE: dict[int, Callable[..., Record]] = {
     14: StateFolded,
     15: _read_attempt_failed,
     16: _read_task_started,
+    17: _read_timer_set,
+    18: _read_timer_fired,
+    19: _read_signal_received,
     21: _read_failure_settled,
 }
 """Kind number → what rebuilds the record from the rest of its array."""
@@ -335,6 +375,8 @@ def map_values(record: Record, change: Callable[[Any], Any]) -> Record:
         case StateEdited():
             edits = (e._replace(writes=writes(e.writes), goto=targets(e.goto)) for e in record.edits)
             return record._replace(edits=tuple(edits))
+        case SignalReceived():
+            return record._replace(payload=change(record.payload))
         case Forked() | StateFolded():
             return record._replace(state=change(record.state))
         case _:
@@ -363,6 +405,8 @@ def named_values(record: Record) -> Iterator[tuple[str, str | None, Any]]:
             for edit in record.edits:
                 yield from _named_writes(edit.writes)
                 yield from _named_targets(edit.goto)
+        case SignalReceived():
+            yield f"the payload of signal {record.name!r}", None, record.payload
         case Forked() | StateFolded():
             yield "the state", None, record.state
         case _:

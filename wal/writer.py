@@ -26,15 +26,15 @@ from .errors import LogClosed, LogFailed, LogFull, WalgraphError
 from .frame import Summary
 from .head import ThreadHead
 from .promise import renewed
-from .record import Record, RunResumed, RunStarted, StateFolded
+from .record import Record, RunResumed, RunStarted, SignalReceived, StateFolded
 
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
 
-_SPECIAL = frozenset({StateFolded, RunStarted, RunResumed})
-"""The kinds of record that mean something for the numbering, or name a shared value."""
+_SPECIAL = frozenset({StateFolded, RunStarted, RunResumed, SignalReceived})
+"""The kinds of record that mean something for the numbering, name a shared value, or take a message from its place."""
 
 
 class Values(NamedTuple):
@@ -69,6 +69,7 @@ class Writer:
         self.failure: WalgraphError | None = None
         self.lost = False
         self.ticket = 0
+        self.received: list[tuple[str, int]] = []
         self._core = core
         self._claim = claim
         self._committer = core.committer
@@ -219,6 +220,11 @@ class Writer:
             if seq >= self.seq:
                 self.bytes_since_snapshot = 0
 
+    def receive(self, name: str, number: int) -> None:
+        """Let a message wait no more once the next records are durable, which hold the signal though none names it."""
+        with self._lock:
+            self.received.append((name, number))
+
     def _release(self, how: str) -> None:
         self._released = True
         self._core.claims.give_back(self.thread_id, self._claim)
@@ -228,7 +234,10 @@ class Writer:
             )
 
     def _looked_over(self, records: Sequence[Record]) -> tuple[int, tuple[Blob, ...]]:
-        """Return the last seq of records, and the blobs of the shared values that they name and this process has."""
+        """Return the last seq of records, and the blobs of the shared values that they name and this process has.
+
+        Signals that they receive are noted, so that the messages go together with the records.
+        """
         last = self.seq
         blobs: tuple[Blob, ...] = ()
         for record in records:
@@ -236,6 +245,8 @@ class Writer:
             last = record.seq if isinstance(record, StateFolded) else last + 1
             if isinstance(record, RunStarted | RunResumed) and record.graph is not None:
                 blobs += self._shared(record.graph.digest) or ()
+            elif type(record) is SignalReceived:
+                self.received.append((record.name, record.number))
         return last, blobs
 
     def _decoded(self, body: bytes, blobs: tuple[Blob, ...], registry: Registry) -> Sequence[Record]:

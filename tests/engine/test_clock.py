@@ -13,6 +13,7 @@ from walgraph import END, START, RetryPolicy, StateGraph
 from walgraph.engine import clock
 from walgraph.engine.clock import FakeClock
 from walgraph.wal import MemoryLog
+from walgraph.wal.head import nanoseconds
 from walgraph.wal.record import AttemptFailed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -72,7 +73,7 @@ def test_afterwards_everybody_goes_by_the_machines_clock_again() -> None:
 def test_a_time_without_a_zone_is_refused() -> None:
     """Nobody can say which point in time it is, so the message says how to give it one."""
     with pytest.raises(ValueError, match="no time zone; give it one"):
-        clock.nanoseconds_of(datetime(2026, 3, 1, 12))  # noqa: DTZ001 - the point
+        nanoseconds(datetime(2026, 3, 1, 12))  # noqa: DTZ001 - the point
 
 
 def test_retries_wait_and_are_recorded_by_the_clock_in_use() -> None:

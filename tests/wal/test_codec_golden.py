@@ -34,6 +34,7 @@ from walgraph.wal.record import (
     RunEnded,
     RunResumed,
     RunStarted,
+    SignalReceived,
     StateEdited,
     StateFolded,
     StepCommitted,
@@ -45,6 +46,8 @@ from walgraph.wal.record import (
     TaskRouted,
     TaskStarted,
     ThreadCreated,
+    TimerFired,
+    TimerSet,
 )
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -177,6 +180,9 @@ RECORDS = [
         AT,
     ),
     FailureSettled("", (("fetch", 0), ("fetch", "key")), "kept"),
+    TimerSet("", ("fetch", 0), 1, "wait", "approved", AT, AT + 1_000),
+    TimerFired("", ("fetch", 0), 1, AT + 2_000),
+    SignalReceived("", ("fetch", 0), 1, AT, "approved", 7, "order-7", {"by": "ada"}),
 ]
 LATER = {
     "Forked.whole": Forked("", AT, 17, "fork", {"count": 3}, True),
@@ -186,6 +192,9 @@ LATER = {
     ),
     "StateEdited-noted": StateEdited("", AT, "clear", (), {"by": "ada"}),
     "RunResumed-noted": RunResumed("", AT, "run-2", GRAPH, "sync", 4, {"by": "ada"}),
+    "RunResumed-deadline": RunResumed("", AT, "run-2", GRAPH, "sync", 4, None, AT + 1_000),
+    "RunStarted-deadline": RunStarted("", AT, "r", {}, None, "", 0, {}, None, None, AT + 1_000),
+    "TimerSet-endless": TimerSet("", ("fetch",), 0, "wait", "approved", AT, None),
     "RunStarted-nested": RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1"),
     "StateEdited.path": StateEdited("", AT, "update", (Edit("fetch", (("count", 3),), (), (0, "key")),)),
 }
