@@ -13,7 +13,7 @@ It must not stop anything: that is for those who ask it.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import GraphCancelled, GraphDrained
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ..wal.watch import Watch
     from .errors import Parked
-    from .run import Run
 
 
 class RunControl:
@@ -62,6 +61,13 @@ class Cancelled(RunControl):
         return GraphCancelled(self.drain_reason or "")
 
 
+class Controlled(Protocol):
+    """A run, as far as it can be told to stop."""
+
+    thread: str
+    control: RunControl | None
+
+
 class Attendance:
     """One run of a thread, and its subgraphs', listening for being cancelled.
 
@@ -72,16 +78,16 @@ class Attendance:
 
     __slots__ = ("_loop", "_performing", "_runs", "_sent", "_watch", "cancelled")
 
-    def __init__(self, watch: Watch, run: Run) -> None:
+    def __init__(self, watch: Watch, run: Controlled) -> None:
         self._watch = watch
-        self._runs = [run]
+        self._runs: list[Controlled] = [run]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._performing: asyncio.Task[Any] | None = None
         self._sent = False
         self.cancelled: Cancelled | None = None
         watch.attend(run.thread, self.told)
 
-    def joins(self, run: Run) -> None:
+    def joins(self, run: Controlled) -> None:
         """Let the run of a subgraph be told, too."""
         self._runs.append(run)
         if self.cancelled is not None:

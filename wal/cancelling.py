@@ -10,45 +10,47 @@ What was recorded stays. It must not know how a run stops.
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .ending import end_run
 from .errors import ThreadBusy
-from .submission_layout import Wish
 
 if TYPE_CHECKING:
-    from .log import Log
+    from .submission_layout import Wish
+    from .submissions import Submissions
+    from .writer import Writer
 
 IDLE = frozenset({"crashed", "interrupted", "sleeping", "waiting", "drained", "parked"})
 """How a thread stands whose run is not over, though nobody carries it on."""
 
 
-def cancel(log: Log, thread: str, run: str, reason: str) -> bool:
+def cancel(
+    submissions: Submissions, wish: Wish, claim: Callable[[], Writer], tell: Callable[[str], bool]
+) -> bool:
     """Cancel what a thread does, or one handed-over run of it; see ``Log.cancel``.
 
     Args:
-        log: The log.
-        thread: The thread.
-        run: The run, or empty for whatever the thread does and is to do.
-        reason: Why.
+        submissions: The runs that were handed over.
+        wish: What is to be cancelled, and why.
+        claim: Claims the thread.
+        tell: Tells whoever runs the thread in this process why it is to stop; returns whether anybody does.
 
     Returns:
         Whether there was anything to cancel.
     """
-    now = time.time_ns()
-    submissions = log.submissions(write=True)
+    thread, run, reason, now = wish
     ended = submissions.cancel(thread, run, is_idle=False, reason=reason, now=now)
     try:
-        writer = log.writer(thread)
+        writer = claim()
     except ThreadBusy:
         first = submissions.first(thread)
         if run and (first is None or first.run != run or first.state != "started"):
             return bool(ended)
-        if not log.watch.tell(thread, reason):
-            submissions.wish(Wish(thread, run, reason, now))
+        if not tell(reason):
+            submissions.wish(wish)
         return True
-    try:
+    with writer:
         begun = submissions.cancel(thread, run, is_idle=True, reason=reason, now=now)
         head = writer.head
         is_meant = not run or any(each.started_at for each in begun)
@@ -56,5 +58,3 @@ def cancel(log: Log, thread: str, run: str, reason: str) -> bool:
             return bool(ended or begun)
         end_run(writer, "cancelled", reason, now)
         return True
-    finally:
-        writer.close()

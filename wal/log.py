@@ -271,6 +271,7 @@ class Log(LogReading):
             LogReadOnly: The log was opened for reading only.
         """
         from .cancelling import cancel
+        from .submission_layout import Wish
 
         thread = as_thread_id(thread_id)
         if (
@@ -279,7 +280,14 @@ class Log(LogReading):
             and not self.is_claimed(thread)
         ):
             raise not_found(thread)
-        return cancel(self, thread, run_id or "", reason)
+        watch = self.watch
+        wish = Wish(thread, run_id or "", reason, watch.now())
+        return cancel(
+            self.submissions(write=True),
+            wish,
+            claim=lambda: self.writer(thread),
+            tell=lambda why: watch.tell(thread, why),
+        )
 
     def flush(self, thread_id: ThreadId | None = None) -> None:
         """Return when everything that this process appended is durable; groups are shared by all threads."""

@@ -53,9 +53,13 @@ class Watch:
 
     def attend(self, thread: str, told: Told) -> None:
         """Let ``told`` be called, from any thread, when the run of a thread is to stop."""
-        self._told[thread] = (told, time.time_ns())
+        self._told[thread] = (told, self.now())
         if self._is_idle and self._is_shared:
             self._begin()
+
+    def now(self) -> int:
+        """Return the time by which wishes are told from runs: that of the machine, since all processes share it."""
+        return time.time_ns()
 
     def leave(self, thread: str, told: Told) -> None:
         """Call ``told`` no more."""
