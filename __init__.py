@@ -161,6 +161,7 @@ if typing.TYPE_CHECKING:
         ValuesStreamPart,
     )
     from .engine.push import push_message
+    from .engine.recorded import now, random, uuid4
     from .engine.recovering import arecover, recover
     from .engine.resolve import resolve_effect
     from .engine.signals import drain_on_signals
@@ -232,14 +233,17 @@ _ON_DEMAND = {
     "define_queue": ".engine.submit",
     "drain_on_signals": ".engine.signals",
     "entrypoint": ".engine.functional",
+    "now": ".engine.recorded",
     "purge_outcomes": ".engine.transactional",
     "push_message": ".engine.push",
+    "random": ".engine.recorded",
     "recover": ".engine.recovering",
     "resolve_effect": ".engine.resolve",
     "restore": ".tools.restoring",
     "submit": ".engine.submit",
     "task": ".engine.functional",
     "transactional": ".engine.transactional",
+    "uuid4": ".engine.recorded",
 }
 """Public names that many programs never use, and the modules that are loaded when one does."""
 
@@ -409,9 +413,11 @@ __all__ = [
     "idempotency_key",
     "interrupt",
     "is_invalid_resume",
+    "now",
     "open_log",
     "purge_outcomes",
     "push_message",
+    "random",
     "recover",
     "register_type",
     "resolve_effect",
@@ -419,4 +425,5 @@ __all__ = [
     "submit",
     "task",
     "transactional",
+    "uuid4",
 ]

@@ -27,6 +27,7 @@ from .settings import (
     checked_breakpoints,
     checked_cache,
     checked_durability,
+    checked_on_mismatch,
     ensure_valid_checkpointer,
 )
 from .spec import BranchSpec, NodeSpec, annotated_answers, annotated_ends, annotated_input
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ..wal.log import Log
     from ..wal.record import Target
     from .cache import BaseCache
-    from .control import Durability
+    from .control import Durability, OnMismatch
     from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
 
@@ -310,6 +311,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
         debug: bool = False,
         name: str | None = None,
         durability: Durability | None = None,
+        on_mismatch: OnMismatch | None = None,
     ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
         """Check the drawing and make a graph that can be run.
 
@@ -322,6 +324,8 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
             debug: Whether calls that do not say show updates and values on the terminal.
             name: The graph's name in logs and errors.
             durability: The mode for calls that name none.
+            on_mismatch: What is done about ``@task`` calls that are not the recorded ones: ``raise`` NonDeterminism,
+                ``rerun`` them, or ``accept`` what is recorded; None for ``raise``, or what the graph around it says.
 
         Raises:
             InvalidGraph: The drawing does not make sense.
@@ -338,6 +342,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
             durability=checked_durability(durability),
             context_schema=self.context_schema,
             debug=debug,
+            on_mismatch=checked_on_mismatch(on_mismatch),
         )
         self.compiled = True
         return CompiledGraph(self._program(name or "LangGraph"), settings, self)

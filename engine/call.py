@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import xxhash
 
@@ -114,6 +114,11 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
         elif self._work is not None:
             self._work.forget()
 
+    async def settled(self) -> None:
+        """Return when a call that is made on this event loop has ended, or raise what it raised."""
+        assert self._task is not None, "it is made on an event loop"
+        await asyncio.shield(self._task)
+
     async def awaited(self) -> None:
         """Return when the call has ended, however it ended; for coroutines."""
         if not self.done():
@@ -138,15 +143,35 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
 def fingerprint(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bytes, str]:
     """Return what is recorded of a call: its name, a digest of its arguments, and a preview of them.
 
-    Arguments that cannot be encoded have no digest, and are not compared.
+    Of an argument that cannot be encoded, a client or a function, only its class counts.
     """
     try:
         # Keyword arguments have no order, so the order they are written in must not tell calls apart.
         packed = Encoder().value([list(args), dict(sorted(kwargs.items()))])
     except ValueProblem:
-        return name, b"", "(…)"
+        args = tuple(map(_or_class, args))
+        kwargs = {key: _or_class(value) for key, value in kwargs.items()}
+        packed = Encoder().value([list(args), dict(sorted(kwargs.items()))])
     digest = xxhash.xxh3_128_digest(packed.data)
     if len(packed.data) > PREVIEW:
         return name, digest, f"(… {len(packed.data)} bytes)"
     shown = [repr(value) for value in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
     return name, digest, f"({', '.join(shown)})"
+
+
+class _OfClass(NamedTuple):
+    """Stands for an argument that cannot be encoded."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+def _or_class(value: Any) -> Any:
+    """Return a value that can be encoded, or what stands for its class."""
+    try:
+        Encoder().value(value)
+    except ValueProblem:
+        return _OfClass(f"{type(value).__module__}.{type(value).__qualname__}")
+    return value

@@ -25,10 +25,9 @@ import copy
 import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from ..replay.errors import NonDeterminism
 from ..replay.state import FAILED, FINISHED, KEPT
 from ..wal.errors import NotSerializable
-from ..wal.record import HANDLER, TaskFailed, TaskFinished, TaskInterrupted
+from ..wal.record import HANDLER, CallsSettled, TaskFailed, TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
 from .context import OVER, CallContext, FailedCall, here, watching
 from .effect import Done, Overrun
@@ -38,8 +37,8 @@ from .failure import add_notes, ended_by, packed, unpacked
 from .interrupt import shown
 from .node import Callee, check_stoppable, name_of
 from .show import called, start
-from .task import acarry_out, carry_out, may_cache, place_of, tried
-from .wish import Ask, Call
+from .task import acarry_out, carry_out, check_calls, may_cache, place_of, tried
+from .wish import Ask, Call, Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -156,8 +155,11 @@ class TaskFunction(Generic[P, R]):
         call = fingerprint(self.name, args, kwargs)
         outcome = run.graph.outcomes.get(path)
         future: SyncAsyncFuture[R]
-        if outcome is not None and outcome.call is not None and _stands(outcome, self.once):
-            _compare(caller, path, outcome.call, call)
+        drop = False
+        if outcome is not None and (held := outcome.call) is not None and held[:2] != call[:2]:
+            drop = _stands(outcome, self.once) and _is_rerun(caller, path, held, call)
+            if drop:
+                outcome = None
         if run.modes:
             run.publish(start(run, path, self.name, caller.base, caller.step, (args, kwargs)))
         if outcome is not None and outcome.status == FINISHED:
@@ -167,6 +169,7 @@ class TaskFunction(Generic[P, R]):
         if outcome is not None and (pending := outcome.pending()):
             return SyncAsyncFuture.failed(GraphInterrupt(shown(pending)))
         context = CallContext(caller, path, self.name)
+        context.drops = drop
         attempted = None
         if self.once is not None:
             if outcome is not None and outcome.status == FAILED and outcome.intent is None:
@@ -175,7 +178,7 @@ class TaskFunction(Generic[P, R]):
             attempted = self._attempted(self.once, context, (args, kwargs), call, outcome)
         caller.stop_if_asked()
         wishes = self._attempts(context, (args, kwargs), call, outcome, attempted)
-        if run.is_async and _on_loop():
+        if run.is_async and on_loop():
             future = SyncAsyncFuture.of_coroutine(self._acarry_out(wishes, context))
         elif self.callee.is_async:
             message = "In an sync context async tasks cannot be called"
@@ -242,6 +245,8 @@ class TaskFunction(Generic[P, R]):
     ) -> Generator[Wish, Any, tuple[Done, Any]]:
         run, place = context.run, None
         try:
+            if context.drops:
+                yield Note((CallsSettled(run.scope, (context.path,), "dropped"),))
             policy = self.cache_policy or run.program.task_policies.cache
             if policy is not None and may_cache(run, outcome):
                 place = place_of(run, policy, self.callee, self.name, *argument)
@@ -255,6 +260,7 @@ class TaskFunction(Generic[P, R]):
                 retry = run.program.task_policies.retry if retry is None else retry
                 wish = Call(self.callee, argument, self.timeout)
                 value = yield from tried(wish, context, retry or (), outcome)
+                check_calls(context)
         except BaseException as error:
             done = ended_by(error, run, context, outcome)
             records = tuple(_of_call(record, call, error) for record in done.records)
@@ -282,6 +288,8 @@ class TaskFunction(Generic[P, R]):
     async def _acarry_out(
         self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: CallContext[Run]
     ) -> R:
+        if context.caller.noting is not None:
+            await context.caller.noting.settled()
         context.slot = context.run.slot()
         late: Overrun | None = None
         try:
@@ -348,36 +356,24 @@ def _records(done: Done, context: CallContext[Run]) -> tuple[Record, ...]:
     return (*settled_by(context.caller, context.follows), *done.records)
 
 
-def _compare(
-    caller: TaskContext[Run],
-    path: tuple[str | int, ...],
-    recorded: tuple[str, bytes, str],
-    attempted: tuple[str, bytes, str],
-) -> None:
-    """See that the call made here is the one that is recorded here.
+def _is_rerun(
+    caller: TaskContext[Run], path: Path, recorded: tuple[str, bytes, str], attempted: tuple[str, bytes, str]
+) -> bool:
+    """Return whether a call is made though another is recorded in its place; if not, what is recorded counts.
 
     Raises:
-        NonDeterminism: It is not.
+        NonDeterminism: Neither.
     """
-    same_arguments = recorded[1] == attempted[1] or not recorded[1] or not attempted[1]
-    if recorded[0] == attempted[0] and same_arguments:
-        return
-    place = "/".join(map(str, path))
-    message = (
-        f"task {place} in step {caller.step} of thread {caller.run.thread!r}: the log holds a call of "
-        f"{recorded[0]}{recorded[2]} here, this run calls {attempted[0]}{attempted[2]}; nothing was executed"
-    )
-    raise NonDeterminism(
-        message,
-        hint="Code between two calls must not depend on clock, randomness or changed code; record what does in a "
-        "@task of its own. To run the new code, start the thread anew with an input.",
-        recorded=recorded,
-        attempted=attempted,
-        path=path,
-    )
+    if recorded[0] == attempted[0] and not (recorded[1] and attempted[1]):
+        # Of an argument that could not be encoded once nothing is known.
+        return False
+    from .determinism import is_rerun
+
+    return is_rerun(caller, path, recorded, attempted)
 
 
-def _on_loop() -> bool:
+def on_loop() -> bool:
+    """Return whether this code runs on an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

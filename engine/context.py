@@ -147,6 +147,8 @@ class TaskContext(Generic[RunT]):
     """The calls whose failures the body has met, and after which nothing is known to have followed yet."""
     kept: tuple[FailedCall, ...] = ()
     """The calls that failed, and after which this task went on."""
+    noting: Any = None
+    """What is being recorded of the body on the event loop; calls that it makes begin after that (see ``recorded``)."""
 
     def __init__(self, run: RunT, path: Path, name: str, base: int, step: int) -> None:
         self.run = run
@@ -312,6 +314,9 @@ class CallContext(TaskContext[RunT]):
         path: The call's path.
         name: The task function's name.
     """
+
+    drops = False
+    """Whether what is recorded of another call in this place is to be dropped first."""
 
     def __init__(self, caller: TaskContext[RunT], path: Path, name: str) -> None:
         super().__init__(caller.run, path, name, caller.base, caller.step)

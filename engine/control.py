@@ -26,6 +26,8 @@ N = TypeVar("N", bound=str)
 R = TypeVar("R")
 S = TypeVar("S")
 
+OnMismatch: TypeAlias = Literal["raise", "rerun", "accept"]
+"""What is done about a ``@task`` call that is not the recorded one."""
 Durability: TypeAlias = Literal["sync", "async", "exit"]
 StreamMode: TypeAlias = Literal["values", "updates", "checkpoints", "tasks", "debug", "messages", "custom"]
 Version: TypeAlias = Literal["v1", "v2"]

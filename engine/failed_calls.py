@@ -1,9 +1,9 @@
 """Failures of ``@task`` calls, as their callers meet them: caught, or the end of the caller.
 
     the call fails ──► TaskFailed, with the exception ──► its caller asks for the result, and meets it
-                         ├─ its caller makes another call, or asks ──► FailureSettled(kept): raised again on replay
+                         ├─ its caller makes another call, or asks ──► CallsSettled(kept): raised again on replay
                          └─ its caller ends by it ───────────────────► the call is made again with its caller
-    kept, and its caller ends by it after all ──────────────────► FailureSettled(open): made again
+    kept, and its caller ends by it after all ──────────────────► CallsSettled(open): made again
 
 That a caller went on can only be seen by what it does next, so the note of it lies in the frame of that: either both
 are in the log or neither is. Until then a failed call is made again, as nothing depends on how it failed.
@@ -22,7 +22,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..replay.state import FAILED, KEPT
-from ..wal.record import FailureSettled
+from ..wal.record import CallsSettled
 from .context import FailedCall, current
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def note_met(error: BaseException) -> None:
         caller.failing = tuple(each for each in caller.failing if each.error is not error)
 
 
-def settled_by(caller: TaskContext[Run], failures: tuple[FailedCall, ...]) -> tuple[FailureSettled, ...]:
+def settled_by(caller: TaskContext[Run], failures: tuple[FailedCall, ...]) -> tuple[CallsSettled, ...]:
     """Return the record that a caller went on after these failures; to be written with what it did next."""
     graph = caller.run.graph
     with _NOTING:
@@ -61,10 +61,10 @@ def settled_by(caller: TaskContext[Run], failures: tuple[FailedCall, ...]) -> tu
         caller.failures = tuple(failed for failed in caller.failures if id(failed) not in open_now)
         caller.kept = (*caller.kept, *failures)
     paths = tuple(failed.path for failed in failures if _status(graph.outcomes.get(failed.path)) == FAILED)
-    return (FailureSettled(caller.run.scope, paths, "kept"),) if paths else ()
+    return (CallsSettled(caller.run.scope, paths, "kept"),) if paths else ()
 
 
-def given_up(caller: TaskContext[Run], error: BaseException) -> tuple[FailureSettled, ...]:
+def given_up(caller: TaskContext[Run], error: BaseException) -> tuple[CallsSettled, ...]:
     """Return the record that failures which had been kept ended their caller; to be written with its own failure."""
     if not caller.kept:
         return ()
@@ -75,7 +75,7 @@ def given_up(caller: TaskContext[Run], error: BaseException) -> tuple[FailureSet
         for failed in caller.kept
         if id(failed.error) in chain and _status(outcomes.get(failed.path)) == KEPT
     )
-    return (FailureSettled(caller.run.scope, paths, "open"),) if paths else ()
+    return (CallsSettled(caller.run.scope, paths, "open"),) if paths else ()
 
 
 def _status(outcome: object) -> str | None:

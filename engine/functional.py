@@ -28,7 +28,13 @@ from .policy import Policies
 from .program import Program
 from .reader import Reader
 from .schema import classes_in
-from .settings import Settings, checked_cache, checked_durability, ensure_valid_checkpointer
+from .settings import (
+    Settings,
+    checked_cache,
+    checked_durability,
+    checked_on_mismatch,
+    ensure_valid_checkpointer,
+)
 from .typed import ContextT, Parametrised
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 
     from ..wal.log import Log
     from .cache import BaseCache
-    from .control import Durability
+    from .control import Durability, OnMismatch
     from .once import Effect, EffectCall, OnUnknown
     from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
@@ -135,6 +141,8 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
         timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``; for coroutine functions.
         durability: The mode for calls that name none.
         name: The graph's name in logs and errors; the function's name if None.
+        on_mismatch: What is done about calls that are not the recorded ones: ``raise`` NonDeterminism, ``rerun`` them,
+            or ``accept`` what is recorded.
 
     Raises:
         InvalidGraph: The time-out makes no sense.
@@ -153,6 +161,7 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
         timeout: Timeout | TimeoutPolicy = None,
         durability: Durability | None = None,
         name: str | None = None,
+        on_mismatch: OnMismatch | None = None,
     ) -> None:
         self.settings = Settings(
             log=ensure_valid_checkpointer(checkpointer),
@@ -160,6 +169,7 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
             cache=checked_cache(cache),
             durability=checked_durability(durability),
             context_schema=context_schema,
+            on_mismatch=checked_on_mismatch(on_mismatch),
         )
         self.policies = Policies.of(retry_policy, cache_policy, timeout)
         self.name = name

@@ -107,6 +107,11 @@ class Run:
         """The stream modes in which somebody is to be shown what happens in this run; none for most runs."""
         self.chat: Chat | None = None
         """What shows models' tokens and hands on the caller's callbacks; None for runs that need neither."""
+        self.on_mismatch = "raise"
+        """What is done about calls that are not the recorded ones; see ``determinism``."""
+        self.is_resumed = False
+        """Whether the run took up what an earlier one had begun."""
+        self._recorded_calls: dict[Path, tuple[int, frozenset[str]]] | None = None
         self.is_async = False
         """Whether the run is driven on an event loop."""
         self._pool: Pool | None = None
@@ -117,6 +122,14 @@ class Run:
     def graph(self) -> GraphState:
         """The state of this run's graph."""
         return self.recorder.state.scopes[self.scope]
+
+    def recorded_calls(self) -> dict[Path, tuple[int, frozenset[str]]]:
+        """Return what was recorded of tasks' calls when this was first asked: last numbers, and keys."""
+        if self._recorded_calls is None:
+            from ..replay.settling import recorded_calls
+
+            self._recorded_calls = recorded_calls(self.graph.outcomes)
+        return self._recorded_calls
 
     def pool(self) -> Pool:
         """Return the pool that makes the calls of ``@task`` functions."""

@@ -332,6 +332,9 @@ class Session:
         run.store = above if above is not None else self.graph.settings.store
         run.control = self.control
         run.watch = self._watch
+        run.on_mismatch = self.graph.settings.on_mismatch or (
+            "raise" if self.parent is None else self.parent.run.on_mismatch
+        )
         run.step_timeout = self.graph.settings.step_timeout
         run.cache = self.graph.settings.cache
         if run.cache is None and self.parent is not None:
@@ -359,6 +362,7 @@ class Session:
 
     def _loop(self, run: Run, records: list[Any]) -> Loop:
         self._run = run
+        run.is_resumed = any(isinstance(record, RunResumed) for record in records)
         before = run.recorder.state.scopes.get(run.scope)
         loop = Loop(run, records)
         opened = loop.draft.graph

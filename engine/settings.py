@@ -37,9 +37,14 @@ class Settings(NamedTuple):
     debug: bool = False
     step_timeout: float | None = None
     cache: Any = None
+    on_mismatch: str | None = None
+    """What is done about calls that are not the recorded ones; None for what the graph above says, or ``raise``."""
     config: dict[str, Any] | None = None
     """What ``with_config`` was given: below the config of every call."""
 
+
+MISMATCHES = ("raise", "rerun", "accept")
+"""What may be done about calls that are not the recorded ones."""
 
 FREE = frozenset({"config", "context_schema", "store", "stream_mode"})
 """What may be changed to anything."""
@@ -142,6 +147,18 @@ def checked_durability(durability: str | None) -> str | None:
         message = f"unknown durability {durability!r}; there are {', '.join(DURABILITIES)}"
         raise ValueError(message)
     return durability
+
+
+def checked_on_mismatch(what: str | None) -> str | None:
+    """Return what may be done about calls that are not the recorded ones, or None.
+
+    Raises:
+        ValueError: There is no such thing to do.
+    """
+    if what is not None and what not in MISMATCHES:
+        message = f"unknown on_mismatch {what!r}; there are {', '.join(MISMATCHES)}"
+        raise ValueError(message)
+    return what
 
 
 def checked_breakpoints(names: Sequence[str] | str | None, nodes: Sequence[str]) -> Sequence[str] | str:

@@ -22,9 +22,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..replay.errors import InvalidUpdateError
+from ..replay.errors import InvalidUpdateError, NonDeterminism
 from ..replay.state import UNROUTED
 from ..wal.codec import Encoder
 from . import clock
@@ -90,6 +91,9 @@ def attempts(job: Job) -> Generator[Wish, Any, Done]:
             wish = Call(node.callee, value, job.timeout)
             # A return that means nothing fails the attempt, as if the body had raised.
             returned = yield from tried(wish, context, node.retry, job.outcome, meant)
+            if not node.branches:
+                # Routers go on with the calls, so of these nobody can say what is left.
+                check_calls(context)
     except BaseException as error:
         returned = _raised(job, error)
     if isinstance(returned, Done):
@@ -136,6 +140,10 @@ def attempted_plainly(job: Job) -> Done:
         _join(context)
         returned = _raised(job, self_cancelled(error, context.name))
     else:
+        try:
+            check_calls(context)
+        except NonDeterminism as error:
+            return _raised(job, error)  # type: ignore[return-value]  # it is no command
         context.calls = OVER
         if context.children:
             _join(context)
@@ -179,6 +187,18 @@ def _raised(job: Job, error: BaseException) -> tuple[list[Write], list[Target]] 
         return keep_command(job, error)
     # A subgraph's node steers this graph: it is as if the subgraph had returned the command (G-3).
     return _returned(job, Command(update=error.command.update, goto=error.command.goto), None)
+
+
+def check_calls(context: TaskContext[Run]) -> None:
+    """See that a body that has returned asked for every call that is recorded of it.
+
+    Raises:
+        NonDeterminism: It did not, or it was refused a call and went on all the same.
+    """
+    if context.run.is_resumed or context.calls.__class__ is not count:
+        from .determinism import check_all_asked
+
+        check_all_asked(context)
 
 
 def encoded_values(job: Job) -> dict[str, bytes] | None:

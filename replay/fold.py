@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from ..wal.record import (
     AttemptFailed,
-    FailureSettled,
+    CallsSettled,
     Forked,
     Record,
     RunEnded,
@@ -53,13 +53,13 @@ from .identity import ends_with_step
 from .ledger import Ledger
 from .plain import graph_from_plain, thread_from_plain
 from .scopes import above
+from .settling import settled
 from .state import (
     CAUGHT,
     DUE,
     FAILED,
     FINISHED,
     GOTO_WRITE,
-    KEPT,
     NEW_GRAPH,
     NO_INPUT,
     OPENED,
@@ -202,12 +202,8 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             before = graph.outcomes.get(path) or NOTHING
             intent = Intent(key, attempt, at)
             return _with(graph, path, before._replace(status=DUE, call=call, failure=None, intent=intent))
-        case FailureSettled(_, paths, how):
-            outcomes = graph.outcomes
-            for path in paths:
-                before = outcomes.get(path) or NOTHING
-                outcomes = outcomes.put(path, before._replace(status=KEPT if how == "kept" else FAILED))
-            return with_field(graph, OUTCOMES, outcomes)
+        case CallsSettled(_, paths, how):
+            return with_field(graph, OUTCOMES, settled(graph.outcomes, paths, how))
         case TaskInterrupted(_, path, questions, call):
             before = graph.outcomes.get(path) or NOTHING
             return _with(graph, path, _asked(before, questions)._replace(call=call))

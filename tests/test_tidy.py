@@ -61,6 +61,7 @@ BANNED = {
 
 APART = ("tools/", "tests/", "bench/", "examples/")
 RANDOM = (
+    "engine/recorded.py",
     "engine/session.py",  # a run that nobody named gets an id before anything of it is recorded
     "engine/submit.py",  # the same of a run that is handed over
     "engine/attempt.py",  # delays before a retry are jittered

@@ -23,6 +23,7 @@ from ..replay.state import FINISHED, UNROUTED, ThreadState
 from ..wal.codec import Encoder
 from ..wal.errors import WalgraphError
 from ..wal.record import (
+    CallsSettled,
     Forked,
     Path,
     Record,
@@ -62,6 +63,9 @@ class Order:
                 if path in finished:
                     self._found(seq, f"task {path_text(path)} was finished before in the same step")
                 finished.add(path)
+            case CallsSettled(scope, paths, "dropped"):
+                gone = self._finished.get(scope, set())
+                gone -= {path for path in gone if any(path[: len(each)] == each for each in paths)}
             case StepCommitted(scope, _, step):
                 started = self._opened.get(scope)
                 if started != step:

@@ -25,7 +25,7 @@ from ..wal.codec import Opaque
 from ..wal.head import moment
 from ..wal.record import (
     AttemptFailed,
-    FailureSettled,
+    CallsSettled,
     Forked,
     Path,
     Record,
@@ -155,9 +155,13 @@ def line_of(record: Record) -> Line:
             tries = f" · attempt {attempt}" if attempt > 1 else ""
             called = f"{visible(call[0])}{shortened(call[2], 26)}"
             return Line(path_text(path), f"{called} begins, at most once · key {visible(key)}{tries}")
-        case FailureSettled(_, paths, how):
-            then = "failed, and its caller went on" if how == "kept" else "ended its caller after all"
-            return Line(", ".join(map(path_text, paths)), then)
+        case CallsSettled(_, paths, how):
+            said = {
+                "kept": "failed, and its caller went on",
+                "open": "ended its caller after all",
+                "dropped": "dropped: its caller calls something else in its place",
+            }
+            return Line(", ".join(map(path_text, paths)), said.get(how, visible(how)))
         case TaskInterrupted(_, path, questions):
             asked = ", ".join(preview(question.value) for question in questions)
             return Line(path_text(path), f"asks {asked}" if questions else "waits for what it runs")

@@ -306,11 +306,12 @@ class Forked(NamedTuple):
     """Whether it begins the whole thread anew: of subgraphs only those go on that further records of the frame tell."""
 
 
-class FailureSettled(NamedTuple):
-    """What failed ``@task`` calls came to for their caller.
+class CallsSettled(NamedTuple):
+    """What ``@task`` calls came to for their caller, once that was seen.
 
-    ``how`` is ``kept`` if it caught them and went on, so that they are raised again wherever the calls are replayed; or
-    ``open`` if they ended it after all, so that the calls are made again with it.
+    ``how`` is ``kept`` if they failed and it caught that and went on, so that they are raised again wherever they are
+    replayed; ``open`` if they ended it after all, so that they are made again with it; or ``dropped`` if it calls
+    something else in their place, so that nothing is left of them and of what they called.
     """
 
     scope: str
@@ -334,7 +335,7 @@ Record: TypeAlias = (
     | TaskRouted
     | TaskFailed
     | AttemptFailed
-    | FailureSettled
+    | CallsSettled
     | TaskInterrupted
     | TaskAnswered
     | TimerSet
@@ -368,7 +369,7 @@ KINDS: dict[int, type[Record]] = {
     17: TimerSet,
     18: TimerFired,
     19: SignalReceived,
-    21: FailureSettled,
+    21: CallsSettled,
 }
 """Kind number on disk → record class."""
 

@@ -26,9 +26,9 @@ from typing import Any, TypeAlias
 from .record import (
     NUMBERS,
     AttemptFailed,
+    CallsSettled,
     Edit,
     Failure,
-    FailureSettled,
     Forked,
     Question,
     Record,
@@ -201,7 +201,7 @@ def _signal_received(record: Any, values: Values) -> list[Any]:
     return [19, scope, [*path], *rest]
 
 
-def _failure_settled(record: Any, _values: Values) -> list[Any]:
+def _calls_settled(record: Any, _values: Values) -> list[Any]:
     scope, paths, how = record
     return [21, scope, [[*path] for path in paths], how]
 
@@ -226,7 +226,7 @@ TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     TimerSet: _timer_set,
     TimerFired: _timer_fired,
     SignalReceived: _signal_received,
-    FailureSettled: _failure_settled,
+    CallsSettled: _calls_settled,
 }
 """Record class → what makes its array and collects its user values."""
 
@@ -298,8 +298,8 @@ def _read_signal_received(scope: str, path: list[Any], *rest: Any) -> SignalRece
     return SignalReceived(scope, tuple(path), *rest)
 
 
-def _read_failure_settled(scope: str, paths: list[list[Any]], how: str) -> FailureSettled:
-    return FailureSettled(scope, tuple([tuple(path) for path in paths]), how)
+def _read_calls_settled(scope: str, paths: list[list[Any]], how: str) -> CallsSettled:
+    return CallsSettled(scope, tuple([tuple(path) for path in paths]), how)
 
 
 def _read_task_interrupted(
@@ -342,7 +342,7 @@ FROM_WIRE: dict[int, Callable[..., Record]] = {
     17: _read_timer_set,
     18: _read_timer_fired,
     19: _read_signal_received,
-    21: _read_failure_settled,
+    21: _read_calls_settled,
 }
 """Kind number → what rebuilds the record from the rest of its array."""
 

@@ -14,7 +14,7 @@ from kills import outlived
 from simulation.by_hand import Killed, World
 from simulation.doomed import Doomed
 
-from walgraph import LogFailed, entrypoint, idempotency_key, task
+from walgraph import LogFailed, entrypoint, idempotency_key, now, random, task, uuid4
 
 
 def said(world: World, name: str) -> int:
@@ -78,8 +78,48 @@ def a_failure_that_ends_runs(world: World, log: Any) -> Any:
     return flow
 
 
+def an_id_for_the_world(world: World, log: Any) -> Any:
+    """A fresh id is given to the outside world, as the argument of a call; under ``sync`` it is always the same."""
+
+    @task
+    def pay(key: str) -> str:
+        said(world, "pay")
+        world.counts[f"paid under {key}"] += 1
+        return "paid"
+
+    @entrypoint(log)
+    def flow(given: Any) -> Any:
+        key = uuid4()
+        paid = pay(str(key)).result()
+        return [paid, str(0 <= random() < 1), str(now().tzinfo)]
+
+    return flow
+
+
+def a_call_that_changes(world: World, log: Any) -> Any:
+    """Each life calls the second task with another argument, and may."""
+
+    @task
+    def note(what: int) -> str:
+        said(world, "note")
+        return "noted"
+
+    @entrypoint(log, on_mismatch="rerun")
+    def flow(given: Any) -> Any:
+        world.counts["attempts"] += 1
+        first = note(0).result()
+        second = note(world.counts["attempts"]).result()
+        if world.counts["attempts"] < 3:
+            raise ValueError
+        return [first, second]
+
+    return flow
+
+
 ENDS: dict[str, tuple[Any, list[list[str]]]] = {
     "fallback": (a_fallback, [["not 1", "end", "all"], ["paid", "end", "all"]]),
+    "id": (an_id_for_the_world, [["paid", "True", "UTC"]]),
+    "rerun": (a_call_that_changes, [["noted", "noted"]]),
     "ended": (a_failure_that_ends_runs, [["no", "no", "b"], ["a", "a", "b"]]),
 }
 
@@ -108,10 +148,13 @@ def test_a_kill_around_any_commit_changes_nothing(name, mode) -> None:
     make, ends = ENDS[name]
     end, world = lived(make, mode)
     assert end == ends[0]
-    for fatal in range(1, world.moments + 1):
-        end, _ = lived(make, mode, fatal)
+    moments = world.moments
+    for fatal in range(1, moments + 1):
+        end, world = lived(make, mode, fatal)
         # Killed before anything followed the failure, the call is made again and may go well.
-        assert end in ends, f"killed at moment {fatal} of {world.moments}"
+        assert end in ends, f"killed at moment {fatal}"
+        if mode == "sync":
+            assert sum(held.startswith("paid under") for held in world.counts) == (name == "id")
 
 
 PROGRAM = """

@@ -192,19 +192,19 @@ def test_long_arguments_are_shown_by_their_size(play) -> None:
         play.again(("buy", 1))
 
 
-def test_arguments_that_cannot_be_encoded_are_not_compared(way, log) -> None:
-    """A function or a client has no digest; its call is known by place and name."""
-    fail = [True]
+def test_of_arguments_that_cannot_be_encoded_the_class_counts(way, log) -> None:
+    """A function or a client has no digest; the other arguments are compared all the same."""
+    fail, others = [True], [1]
 
     @task
     @way.node
-    def call(function):
+    def call(function, other):
         return function()
 
     @entrypoint(log)
     @way.flow
     def workflow(x):
-        found = yield call(lambda: 5)
+        found = yield call(lambda: 5, others[0])
         if fail:
             fail.clear()
             raise ConnectionError
@@ -212,6 +212,10 @@ def test_arguments_that_cannot_be_encoded_are_not_compared(way, log) -> None:
 
     with pytest.raises(ConnectionError):
         way.invoke(workflow, 0)
+    others[0] = 2
+    with pytest.raises(NonDeterminism, match=r"call\(<builtins.function>, 1\) here, this run calls"):
+        way.invoke(workflow, None)
+    others[0] = 1
     assert way.invoke(workflow, None) == 5
 
 

@@ -26,7 +26,7 @@ from walgraph.replay.state import CAUGHT, DUE, FAILED, FINISHED, KEPT, ThreadSta
 from walgraph.wal.codec import Decoder
 from walgraph.wal.record import (
     AttemptFailed,
-    FailureSettled,
+    CallsSettled,
     Forked,
     RunStarted,
     StateEdited,
@@ -100,8 +100,9 @@ class Known:
                     raise LawBroken(4, f"attempt {record.attempt} of {record.path} begins again")
                 # An attempt that was lost leaves no other trace.
                 self.attempts[key] = record.attempt - 1
-            case FailureSettled():
-                # A caller went on after a failure, so it is as final as a return; until it turns out to end the caller.
+            case CallsSettled():
+                # A caller went on after a failure, so it is as final as a return; until it turns out to end the caller,
+                # or calls something else in that place.
                 for path in record.paths:
                     key = self._key(record, path)
                     is_kept = record.how == "kept"

@@ -25,9 +25,9 @@ from walgraph.wal.codec import Decoder, Encoder, register_type
 from walgraph.wal.record import (
     KINDS,
     AttemptFailed,
+    CallsSettled,
     Edit,
     Failure,
-    FailureSettled,
     Forked,
     Question,
     Reference,
@@ -179,10 +179,10 @@ RECORDS = [
         2,
         AT,
     ),
-    FailureSettled("", (("fetch", 0), ("fetch", "key")), "kept"),
     TimerSet("", ("fetch", 0), 1, "wait", "approved", AT, AT + 1_000),
     TimerFired("", ("fetch", 0), 1, AT + 2_000),
     SignalReceived("", ("fetch", 0), 1, AT, "approved", 7, "order-7", {"by": "ada"}),
+    CallsSettled("", (("fetch", 0), ("fetch", "key")), "kept"),
 ]
 LATER = {
     "Forked.whole": Forked("", AT, 17, "fork", {"count": 3}, True),
