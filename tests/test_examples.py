@@ -37,6 +37,9 @@ BODIES = {
 }
 """Example → the nodes and tasks that announce themselves."""
 
+APART = {"demo", "survey", "bank", "transfer_money"}
+"""Those that are run by tests of their own."""
+
 SENT = "count_lines"
 """The one node that is sent to; its tasks have numbers, not names."""
 
@@ -168,10 +171,23 @@ def test_an_example_that_is_done_says_so_again_without_running_anything(example:
 def test_every_example_is_short_says_what_to_watch_for_and_is_run_here() -> None:
     """An example fits on a screen or two, under its name, and none is left out."""
     files = {path.stem: path.read_text("utf-8") for path in EXAMPLES.glob("*.py")}
-    assert set(files) == {*BODIES, "demo", "survey"}
+    assert set(files) == {*BODIES, *APART}
     for name, text in files.items():
         assert "Watch for:" in (ast.get_docstring(ast.parse(text)) or ""), name
-        assert name in {"demo", "survey"} or text.count("\n") < 80, name
+        assert name in APART or text.count("\n") < 80, name
+
+
+def test_money_is_moved_once_though_the_first_life_dies_in_the_middle(tmp_path: Path) -> None:
+    """As a reader runs it: killed, carried on by asking the bank, and done."""
+    first = run("transfer_money", tmp_path / "log")
+    assert first.code == KILLED
+    assert first.bodies[-1] == "· moving 30 from bob to eve"
+    second = run("transfer_money", tmp_path / "log")
+    assert second.bodies[0] == "· asking the bank about transfer('bob', 'eve', 30): it happened: True"
+    assert not set(first.bodies) & set(second.bodies)
+    assert second.result[-1] == "  the bank: ada 520, bob 490, eve 490"
+    again = run("transfer_money", tmp_path / "log")
+    assert (again.bodies, again.result) == ([], second.result)
 
 
 def test_the_demo_proves_what_it_says(tmp_path: Path) -> None:
