@@ -1,4 +1,4 @@
-"""Configs, one over the other.
+"""Configs, one over the other, and the thread that one names.
 
     that of the task around a call ◄── the graph's own (with_config) ◄── the caller's
 
@@ -12,6 +12,9 @@ It must not know runs.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from ..wal.log_reading import as_thread_id
+from .errors import MissingThreadId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,3 +66,21 @@ def for_each(
     # An id names one run, so it goes to the first.
     others = {key: value for key, value in first.items() if key != "run_id"}
     return [dict(first if number == 0 else others) for number in range(count)]
+
+
+def thread_of(config: dict[str, Any]) -> str:
+    """Return the thread id of a config.
+
+    Raises:
+        MissingThreadId: It has none.
+    """
+    thread = config.get("configurable", {}).get("thread_id")
+    if thread is None:
+        message = (
+            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
+            "checkpoint_id"
+        )
+        raise MissingThreadId(
+            message, hint='graph.invoke(input, {"configurable": {"thread_id": "any-name"}})'
+        )
+    return as_thread_id(thread)

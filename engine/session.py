@@ -29,13 +29,12 @@ from ..replay.state import ThreadState
 from ..wal.codec import GLOBAL
 from ..wal.errors import ThreadBusy, WalgraphError
 from ..wal.log import Log
-from ..wal.log_reading import as_thread_id
 from ..wal.record import Question, RunResumed
 from . import show
-from .config import merged
+from .config import merged, thread_of
 from .context import current, watching
 from .control import Command
-from .errors import GraphInterrupt, InvalidUpdateError, MissingThreadId
+from .errors import GraphInterrupt, InvalidUpdateError
 from .loop import End, Loop
 from .nested import blueprints_of, lasting
 from .opening import nested_opening, not_found, opening, was_cancelled
@@ -154,7 +153,7 @@ class Session:
             message = "checkpointer=True cannot be used for root graphs."
             raise RuntimeError(message)
         if isinstance(log, Log):
-            self._writer = log.writer(_thread_of(self.config), if_busy=if_busy)
+            self._writer = log.writer(thread_of(self.config), if_busy=if_busy)
 
     def adopt(self, writer: Writer) -> None:
         """Take a thread that the caller has claimed; it is given back when the run is over."""
@@ -463,24 +462,6 @@ def _parent(config: dict[str, Any]) -> TaskContext[Run] | None:
         return None
     thread = config["configurable"].get("thread_id")
     return context if thread is None or str(thread) == context.run.thread else None
-
-
-def _thread_of(config: dict[str, Any]) -> str:
-    """Return the thread id of a config.
-
-    Raises:
-        MissingThreadId: It has none.
-    """
-    thread = config.get("configurable", {}).get("thread_id")
-    if thread is None:
-        message = (
-            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
-            "checkpoint_id"
-        )
-        raise MissingThreadId(
-            message, hint='graph.invoke(input, {"configurable": {"thread_id": "any-name"}})'
-        )
-    return as_thread_id(thread)
 
 
 def _coerced(context: Any, schema: type | None) -> Any:
