@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
-from .errors import CannotPark, OutsideOfRun
+from .errors import CannotPark, GraphDrained, OutsideOfRun
 from .metadata import noted, place_of
 from .runtime import ExecutionInfo, Runtime
 
@@ -214,14 +214,13 @@ class TaskContext(Generic[RunT]):
         """Let user code go no further if the run is to stop, unless it is part of what is done at most once.
 
         Raises:
-            GraphDrained: It is to stop, and may go on later.
-            GraphCancelled: It was cancelled.
+            GraphDrained: It is to stop.
         """
         control = self.run.control
         if control is not None and control.drain_reason is not None:
             with suppress(CannotPark):
                 self.ensure_may_park("a task")
-                raise control.stopped()
+                raise GraphDrained(control.drain_reason)
 
     @property
     def config(self) -> dict[str, Any]:

@@ -6,7 +6,8 @@
     └── ReplayProblem                    the log and the graph tell different stories
         ├── NonDeterminism     WAL-E501  your code: it asks for another call than the log holds
         ├── GraphChanged       WAL-E502  you: the graph lost what an unfinished run still needs
-        └── CheckpointNotFound WAL-E503  you: no checkpoint of that id in the thread
+        ├── CheckpointNotFound WAL-E503  you: no checkpoint of that id in the thread
+        └── OtherThread        WAL-E530  you: LangGraph runs the thread, or walgraph does, and the other one was asked
 
 Invariants:
 1. ``message`` of the two channel errors is the text that LangGraph users know, without its link.
@@ -52,3 +53,17 @@ class CheckpointNotFound(ReplayProblem, LookupError):
     """The thread has no checkpoint of that id, or it lies below the horizon of a compaction."""
 
     code = "WAL-E503"
+
+
+class OtherThread(ReplayProblem):
+    """LangGraph itself runs the thread, and walgraph was asked to, or the other way round; nothing was changed."""
+
+    code = "WAL-E530"
+
+
+def run_by_langgraph(what: str) -> OtherThread:
+    """Return the error for a thread that LangGraph runs, met where one of walgraph's is due."""
+    return OtherThread(
+        f"This thread is run by LangGraph, not by walgraph: it holds {what}.",
+        hint="Choose another thread_id; one thread is run by one of the two.",
+    )

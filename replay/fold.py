@@ -52,7 +52,7 @@ from .follow import finish, quiescent, route
 from .identity import ends_with_step
 from .ledger import Ledger
 from .plain import graph_from_plain, thread_from_plain
-from .scopes import above
+from .scopes import above, scope_within
 from .settling import settled
 from .state import (
     CAUGHT,
@@ -117,7 +117,7 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
         return named._replace(seq=seq, at=record.at, thread=record.thread)
     if isinstance(record, StateFolded):
         return attach_all(blueprints, thread_from_plain(record.state)._replace(seq=seq))
-    scope = record.scope
+    scope = scope_within(record)
     blueprint = blueprints(scope)
     if blueprint is None:
         older = state.unread.get(scope)

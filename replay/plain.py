@@ -17,7 +17,9 @@ from typing import Any
 
 from ..wal.errors import FormatTooNew
 from ..wal.record import Failure, Question, Reference
+from ..wal.saved_record import SAVED_FORM
 from ..wal.wire import FROM_WIRE, TO_WIRE
+from .errors import run_by_langgraph
 from .ledger import Ledger
 from .state import NO_INPUT, Caught, GraphState, Intent, Outcome, Retry, ThreadState, Unread, Wait
 
@@ -108,7 +110,10 @@ def thread_from_plain(plain: dict[str, Any]) -> ThreadState:
 
     Raises:
         FormatTooNew: A newer walgraph made it.
+        OtherThread: It is the state of a thread that LangGraph runs.
     """
+    if SAVED_FORM in plain:
+        raise run_by_langgraph("a snapshot")
     if plain["v"] > FORM:
         message = f"a state of form {plain['v']} is recorded, this walgraph reads forms up to {FORM}"
         raise FormatTooNew(message, hint="Open the log with the walgraph that wrote it, or a newer one.")

@@ -17,9 +17,11 @@ It must not change state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..wal.record import HANDLER, Forked, RunStarted, StateEdited, StepCommitted
+from ..wal.saved_record import SAVED
+from .errors import run_by_langgraph
 from .identity import shorter_scope
 
 if TYPE_CHECKING:
@@ -27,6 +29,18 @@ if TYPE_CHECKING:
 
     from ..wal.record import Path
     from .state import ThreadState
+
+
+def scope_within(record: Any) -> str:
+    """Return the graph that a record is about.
+
+    Raises:
+        OtherThread: The record is of a thread that LangGraph runs.
+    """
+    if record.__class__ in SAVED:
+        raise run_by_langgraph(f"a {type(record).__name__}")
+    scope: str = record.scope
+    return scope
 
 
 def above(state: ThreadState, scope: str) -> str:

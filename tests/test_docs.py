@@ -21,7 +21,7 @@ import walgraph
 from walgraph.engine import errors as engine_errors
 from walgraph.replay import errors as replay_errors
 from walgraph.tools import errors as tool_errors
-from walgraph.wal import backup_format, due, frame, item_layout, mail_layout, record
+from walgraph.wal import backup_format, due, frame, item_layout, mail_layout, record, saved_record
 from walgraph.wal import errors as wal_errors
 
 PAGES = pages()
@@ -117,6 +117,7 @@ SOURCES = {
     "modules": module_list,
     "record": lambda: docstring(record),
     "frame": lambda: docstring(frame),
+    "saved": lambda: docstring(saved_record),
     "items": lambda: docstring(item_layout),
     "backup": lambda: docstring(backup_format),
     "mail": lambda: docstring(mail_layout),

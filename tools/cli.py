@@ -61,8 +61,6 @@ VERBS: dict[str, str] = {
     "tail": "Show the newest records, and those that come.",
     "stats": "Count what takes how much room.",
     "doctor": "Examine what the log stands on: disk, file system, readers, clock.",
-    "recover": "Carry on what crashed, was drained, or is due.",
-    "worker": "Carry out what is handed over, until SIGTERM.",
     "verify": "Look for damage, and for broken promises.",
     "backup": "Add a backup to a folder or an object store.",
     "restore": "Make a log from a backup, or list backups.",

@@ -11,19 +11,7 @@ from .heads import head_to_plain, next_of
 from .options import as_json, opened, placed, words
 from .render import Column, Page
 
-STATUSES = (
-    "running",
-    "crashed",
-    "queued",
-    "interrupted",
-    "sleeping",
-    "waiting",
-    "failed",
-    "drained",
-    "parked",
-    "cancelled",
-    "done",
-)
+STATUSES = ("running", "crashed", "interrupted", "sleeping", "waiting", "failed", "drained", "parked", "done")
 COLUMNS = (
     Column("thread"),
     Column("status"),

@@ -1,9 +1,10 @@
 """What can go wrong in the tools themselves.
 
     WalgraphError
-    ├── RecordNotFound   WAL-E405  you: the thread has no record of that number
-    ├── UnknownCode      WAL-E406  you: no error has that code
-    └── ItemNotFound     WAL-E407  you: the store has no item of that key
+    ├── RecordNotFound         WAL-E405  you: the thread has no record of that number
+    ├── UnknownCode            WAL-E406  you: no error has that code
+    ├── ItemNotFound           WAL-E407  you: the store has no item of that key
+    └── CheckpointSuperseded   WAL-E531  you: LangGraph ran a thread twice at once, and this run was the slower one
 
 It must not repeat errors of the layers below; those come through as they are.
 """
@@ -29,3 +30,9 @@ class ItemNotFound(WalgraphError, LookupError):
     """The store of the log holds no item of that key in that namespace."""
 
     code = "WAL-E407"
+
+
+class CheckpointSuperseded(WalgraphError, RuntimeError):
+    """The checkpoint that a LangGraph run went on from has got another child meanwhile; nothing of this one was put."""
+
+    code = "WAL-E531"

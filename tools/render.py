@@ -35,8 +35,6 @@ STYLES = {
     "sleeping": "yellow",
     "waiting": "yellow",
     "drained": "yellow",
-    "queued": "cyan",
-    "cancelled": "yellow",
     "crashed": "bold red",
     "failed": "bold red",
     "damaged": "bold red",

@@ -50,6 +50,8 @@ from .record import (
     TimerFired,
     TimerSet,
 )
+from .saved_record import SAVED_KINDS
+from .saved_wire import SAVED_FROM_WIRE, SAVED_TO_WIRE
 
 ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 """Classes that msgpack writes exactly as they are and that contain nothing."""
@@ -227,10 +229,11 @@ TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
     TimerFired: _timer_fired,
     SignalReceived: _signal_received,
     CallsSettled: _calls_settled,
+    **SAVED_TO_WIRE,
 }
 """Record class → what makes its array and collects its user values."""
 
-assert TO_WIRE.keys() == NUMBERS.keys()
+assert TO_WIRE.keys() == {*NUMBERS, *SAVED_KINDS.values()}
 
 # ── reading ──
 
@@ -343,10 +346,11 @@ FROM_WIRE: dict[int, Callable[..., Record]] = {
     18: _read_timer_fired,
     19: _read_signal_received,
     21: _read_calls_settled,
+    **SAVED_FROM_WIRE,
 }
 """Kind number → what rebuilds the record from the rest of its array."""
 
-assert FROM_WIRE.keys() == set(NUMBERS.values())
+assert FROM_WIRE.keys() == {*NUMBERS.values(), *SAVED_KINDS}
 
 # ── user values by place: for spilling and for error messages, not hot ──
 

@@ -49,6 +49,14 @@ from walgraph.wal.record import (
     TimerFired,
     TimerSet,
 )
+from walgraph.wal.saved_record import (
+    SAVED_KINDS,
+    CheckpointPut,
+    CheckpointsDropped,
+    Copied,
+    Payload,
+    WritesPut,
+)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 AT = 1_760_000_000_000_000_000
@@ -198,8 +206,44 @@ LATER = {
     "RunStarted-nested": RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1"),
     "StateEdited.path": StateEdited("", AT, "update", (Edit("fetch", (("count", 3),), (), (0, "key")),)),
 }
+SAVED_RECORDS: list[Any] = [
+    CheckpointPut(
+        "child:1",
+        "1f0c-2",
+        "1f0c-1",
+        "1f0c-1",
+        4,
+        "2026-11-20T12:00:00+00:00",
+        (("said", f"{7:032}"), ("old", f"{2:032}.0.25"), ("n", 3), ("x", 1.5)),
+        (("reply", (("said", f"{6:032}"),)),),
+        ("said",),
+        (
+            ("said", Payload("msgpack", (b"\x93", Copied(1, 1, 90), Copied(2, 1, 40), GRAPH))),
+            ("same", 2),
+            ("empty", None),
+        ),
+        {"source": "loop", "step": 1, "parents": {"": "1f0b"}},
+        Payload("json", (b"{}",)),
+    ),
+    WritesPut(
+        "",
+        "1f0c-2",
+        "task-1",
+        "~__pregel_pull, reply",
+        ((0, "said", Payload("msgpack", (b"\x90",))), (-3, "__interrupt__", 4)),
+    ),
+    CheckpointsDropped("", ("1f0c-1", "1f0c-2")),
+]
+"""The records of threads that LangGraph runs."""
+LATER["CheckpointPut.whole"] = CheckpointPut(
+    "", "1", None, None, 1, "", (), (), False, (), {"source": "input"}
+)
 """Records with fields that came later, which those above are written without."""
-CASES = {type(record).__name__: record for record in RECORDS} | {"values": StateFolded(1, VALUES)} | LATER
+CASES = (
+    {type(record).__name__: record for record in (*RECORDS, *SAVED_RECORDS)}
+    | {"values": StateFolded(1, VALUES)}
+    | LATER
+)
 
 
 def hexadecimal(data: bytes) -> str:
@@ -211,6 +255,7 @@ def hexadecimal(data: bytes) -> str:
 def test_every_record_kind_has_golden_bytes() -> None:
     """No kind of record is without a pinned encoding."""
     assert {type(record) for record in RECORDS} == set(KINDS.values())
+    assert {type(record) for record in SAVED_RECORDS} == set(SAVED_KINDS.values())
 
 
 @pytest.mark.parametrize("name", CASES)
