@@ -41,6 +41,7 @@ from .flush import Flusher
 from .frame import Summary
 from .promise import Owner, Promise, deliver, renewed, settle_all
 from .store import Committed, Conflict, Durability, Frame, Group, Snapshot, Store, Verdict
+from .waiting import Waiter, settle
 
 if TYPE_CHECKING:
     import asyncio
@@ -91,19 +92,6 @@ class _Entry:
         )
 
 
-class _Waiter:
-    """One thread that waits for its ticket."""
-
-    __slots__ = ("done", "signal", "ticket")
-
-    def __init__(self, ticket: int) -> None:
-        self.ticket = ticket
-        # Set before the signal, so that whoever is woken by good news goes on without asking for the lock again.
-        self.done = False
-        self.signal = threading.Lock()
-        self.signal.acquire()
-
-
 class Committer:
     """The queue of one log and its group commits.
 
@@ -142,8 +130,8 @@ class Committer:
         # How many threads waited when the last group was done, and how long that took: who is to be waited for.
         self._crew = 0
         self._pause = 0.0
-        self._host: _Waiter | None = None
-        self._waiters: list[_Waiter] = []
+        self._host: Waiter | None = None
+        self._waiters: list[Waiter] = []
         self._futures: list[Promise] = []
         self.flusher = Flusher(self.commit_queued, self._interval, "walgraph-flusher")
 
@@ -240,7 +228,7 @@ class Committer:
             LogFailed: The commit failed, or an earlier one.
             LogFull: The commit failed for lack of room.
         """
-        waiter: _Waiter | None = None
+        waiter: Waiter | None = None
         while True:
             with self._lock:
                 if ticket is None:
@@ -251,7 +239,7 @@ class Committer:
                     # Whoever waited for the failed group gets its very error; later callers learn that it failed.
                     raise renewed(self.failure, own=ticket <= self._failed_ticket)
                 if self._committing or len(self._waiters) + 1 < self._crew:
-                    waiter = _Waiter(ticket)
+                    waiter = Waiter(ticket)
                     self._waiters.append(waiter)
                     if not self._committing and self._host is None:
                         self._host = waiter
@@ -283,7 +271,7 @@ class Committer:
                 return
         self.flush(ticket)
 
-    def _wait(self, waiter: _Waiter) -> None:
+    def _wait(self, waiter: Waiter) -> None:
         """Wait to be woken; if Ctrl-C strikes, pass on a wake-up that may have come."""
         try:
             if self._host is not waiter or not self._entertain(waiter):
@@ -292,13 +280,16 @@ class Committer:
             with self._lock:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
+                else:
+                    waiter.pass_on()
                 if self._host is waiter:
                     self._host = None
                 if not self._committing and self._host is None:
                     self._settle()
             raise
+        waiter.pass_on()
 
-    def _entertain(self, host: _Waiter) -> bool:
+    def _entertain(self, host: Waiter) -> bool:
         """Wait for the rest of the crew while more of it comes; tell whether the wait is over."""
         present = 1
         while not host.signal.acquire(timeout=self._pause):
@@ -454,15 +445,7 @@ class Committer:
     def _settle(self) -> list[Promise]:
         """Wake who is done and one who leads next; return the promises to keep outside the lock."""
         if self._waiters:
-            waiting, self._waiters = self._waiters, []
-            led = False
-            for waiter in waiting:
-                if waiter.ticket <= self._durable or self.failure is not None or not led:
-                    waiter.done = waiter.ticket <= self._durable
-                    led = led or not waiter.done
-                    waiter.signal.release()
-                else:
-                    self._waiters.append(waiter)
+            self._waiters = settle(self._waiters, self._durable, has_failed=self.failure is not None)
         if not self._futures:
             return []
         durable = (1 << 64) if self.failure is not None else self._durable

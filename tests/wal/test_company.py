@@ -9,6 +9,7 @@ from wal_helpers import a_step, created
 
 from walgraph.wal import Log, LogFailed, Summary, Writer, committer
 from walgraph.wal.store import Group, Verdict
+from walgraph.wal.waiting import Waiter, settle
 
 CREW = 4
 
@@ -102,7 +103,7 @@ def test_an_interrupted_host_leaves_nobody_behind(tmp_path, monkeypatch) -> None
     hosts: list[object] = []
     joined = threading.Event()
 
-    def strike(self: committer.Committer, host: committer._Waiter) -> bool:
+    def strike(self: committer.Committer, host: Waiter) -> bool:
         hosts.append(host)
         if len(hosts) > 1:
             self._pause = 0.001
@@ -167,3 +168,39 @@ def test_a_failed_commit_is_told_to_the_whole_crew(tmp_path) -> None:
         thread.join(30)
     assert [str(error).count("Input/output") for error in heard] == [1] * CREW
     log.close()
+
+
+def test_those_who_are_done_are_woken_in_a_row() -> None:
+    """Each wakes the next one, one of the others is woken to lead, and nobody is woken twice."""
+    done, others = [Waiter(1) for _ in range(3)], [Waiter(2) for _ in range(3)]
+    left = settle([others[0], *done, *others[1:]], 1, has_failed=False)
+    assert left == others[1:]
+    assert [waiter.signal.locked() for waiter in (*done, *others)] == [False, True, True, False, True, True]
+    for waiter in done:
+        assert waiter.done
+        assert waiter.signal.acquire(blocking=False)
+        waiter.pass_on()
+    assert settle(left, 1, has_failed=True) == []
+    assert not any(waiter.signal.locked() or waiter.done for waiter in left)
+    assert others[0].following is None
+
+
+def test_one_who_stops_waiting_wakes_those_behind(tmp_path, monkeypatch) -> None:
+    """Ctrl-C strikes a thread that was just to be woken: the one behind it in the row is woken all the same."""
+    with Log.open(tmp_path / "log") as log:
+        (writer,) = opened(log, 1)
+        shared = log._core.committer
+        struck, behind = Waiter(1), Waiter(1)
+        settle([Waiter(1), struck, behind], 1, has_failed=False)
+
+        class Striking:
+            """A signal at which the interrupt arrives."""
+
+            def acquire(self) -> bool:
+                raise KeyboardInterrupt
+
+        struck.signal = Striking()  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            shared._wait(struck)
+        assert behind.signal.acquire(timeout=5)
+        writer.append(a_step(0), Summary())
