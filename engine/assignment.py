@@ -14,11 +14,12 @@ It must not look for work.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..replay.errors import GraphChanged
 from ..wal.codec import Encoder
 from ..wal.errors import LogError, NotSerializable, StaleWriter, UnknownType
+from ..wal.named import NamedTuple
 from . import clock
 from .drive_sync import drive
 from .failure import failure_of, packed

@@ -16,8 +16,9 @@ It must not sleep or record.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ..wal.named import NamedTuple
 from ..wal.record import AttemptFailed
 from .errors import AttemptsLost
 from .failed_calls import given_up

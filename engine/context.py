@@ -20,9 +20,10 @@ import itertools
 from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
+from ..wal.named import NamedTuple
 from .errors import CannotPark, GraphDrained, OutsideOfRun
 from .metadata import noted, place_of
 from .runtime import ExecutionInfo, Runtime

@@ -11,7 +11,9 @@ which checks the laws after every effect.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..wal.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -23,7 +23,7 @@ It must not know threads, coroutines or stores.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..replay.channel import MISSING
 from ..replay.draft import Draft
@@ -33,6 +33,7 @@ from ..replay.questions import open_questions
 from ..replay.state import new
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
+from ..wal.named import NamedTuple
 from ..wal.record import (
     HANDLER,
     RunEnded,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..wal.log import Log
+from ..wal.named import NamedTuple
 from .config import merged
 from .control import DURABILITIES
 from .errors import InvalidGraph

@@ -11,7 +11,9 @@ It must not carry anything out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..wal.named import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

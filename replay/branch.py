@@ -19,8 +19,9 @@ It must not read a log, nor decide which moment is meant.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ..wal.named import NamedTuple
 from ..wal.record import (
     Forked,
     RunEnded,

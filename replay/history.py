@@ -16,9 +16,10 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..wal.errors import ThreadNotFound
+from ..wal.named import NamedTuple
 from ..wal.record import Forked, StateEdited, StateFolded, TaskAnswered, TaskInterrupted
 from .branch import stripped
 from .fold import attach_all, fold

@@ -21,8 +21,9 @@ Invariants:
 It must not change state, and must not know how tasks are run.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from ..wal.named import NamedTuple
 from ..wal.record import Path, Question
 from .state import DUE, FAILED, FINISHED, UNROUTED, WAITING, GraphState, new
 

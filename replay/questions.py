@@ -13,8 +13,9 @@ It must not decide which answer belongs to which question.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ..wal.named import NamedTuple
 from ..wal.record import (
     Forked,
     RunStarted,

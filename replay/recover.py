@@ -12,8 +12,9 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ..wal.named import NamedTuple
 from ..wal.record import StateFolded
 from .errors import CheckpointNotFound
 from .fold import attach_all, fold

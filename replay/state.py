@@ -17,8 +17,9 @@ Invariants:
 This module must not decide anything: fold gives the meaning, plan says what is due.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from ..wal.named import NamedTuple
 from ..wal.record import HANDLER, Failure, Path, Question, Reference, Target, Write
 from .ledger import Ledger
 

@@ -14,6 +14,9 @@ import pytest
 
 import walgraph
 
+MODULES, COMPILED = 114, 17
+"""How many modules ``import walgraph`` may load, and how many of their classes may be the standard library's named
+tuples or dataclasses."""
 HEAVY = ["click", "hypothesis", "langchain_core", "numpy", "psycopg", "pydantic", "rich", "starlette"]
 
 
@@ -41,6 +44,31 @@ def test_import_leaves_names_on_demand_alone(imported: set[str]) -> None:
 def test_import_leaves_what_most_runs_do_not_need_alone(module: str, imported: set[str]) -> None:
     """These are loaded by the first run that needs them."""
     assert f"walgraph.engine.{module}" not in imported
+
+
+def test_import_loads_few_modules(imported: set[str]) -> None:
+    """Each module of ours costs a quarter of a millisecond; what most runs do not need is loaded where it is used."""
+    ours = {name for name in imported if name.partition(".")[0] == "walgraph"}
+    assert len(ours) <= MODULES, sorted(ours)
+
+
+def test_import_compiles_few_classes() -> None:
+    """A class that writes its own code costs as much as a module: only what users make instances of may be one."""
+    program = """
+import sys
+import walgraph
+made = []
+for name, module in list(sys.modules.items()):
+    if name.partition(".")[0] == "walgraph":
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__module__ == name:
+                is_tuple = hasattr(value, "_fields") and type(value) is type
+                if is_tuple or "__dataclass_fields__" in vars(value):
+                    made.append(value.__qualname__)
+print(*sorted(made))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert len(done.stdout.split()) <= COMPILED, done.stdout
 
 
 def test_import_brings_the_library_itself(imported: set[str]) -> None:

@@ -17,9 +17,10 @@ This module must not know what the bytes mean, nor where they are stored.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import xxhash
+
+from .named import NamedTuple
 
 SPILL_BYTES = 32 * 1024
 """Encoded values above this size go out of line."""

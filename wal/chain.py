@@ -16,11 +16,11 @@ This module must not know why a thread is read.
 from __future__ import annotations
 
 from array import array
-from typing import NamedTuple
 
 from .errors import LogCorrupt
 from .frame import Header, first_seed, peek, unseal
 from .keyspace import RESTORE, broken_chain, missing_frame, number_key
+from .named import NamedTuple
 from .store import Row
 from .tables import LOG, ReadTransaction
 

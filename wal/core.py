@@ -22,7 +22,7 @@ import os
 import threading
 import weakref
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from .claim import Claims
 from .committer import Committer
@@ -31,6 +31,7 @@ from .errors import LogClosed, LogInUse, WalgraphError
 from .flush import Fsync
 from .lmdb_store import LmdbStore
 from .memory_store import MemoryStore
+from .named import NamedTuple
 from .store import Store
 
 _registry_lock = threading.RLock()

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgpack import ExtType, Packer
 
 from .blob import SPILL_BYTES, Blob
 from .classes import form_of
 from .errors import WalgraphError
+from .named import NamedTuple
 from .record import Record
 from .refusal import explain, reason_against
 from .registry import COMPILED

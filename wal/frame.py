@@ -36,11 +36,11 @@ This module must not know where frames are stored, nor what records mean.
 """
 
 import struct
-from typing import NamedTuple
 
 import xxhash
 
 from .errors import FormatTooNew, LogCorrupt
+from .named import NamedTuple
 
 MAGIC = b"WG"
 FORMAT = 1

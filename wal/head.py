@@ -10,8 +10,8 @@ This module must not know how rows are stored.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
+from .named import NamedTuple
 from .store import Row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

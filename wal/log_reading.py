@@ -20,7 +20,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import datetime
+from itertools import islice
+from typing import Any
 from uuid import UUID
 
 from .blob import Blob, digest
@@ -30,6 +32,7 @@ from .errors import LogClosed, LogCorrupt, LogReadOnly
 from .frame import Header
 from .head import ThreadHead, moment, nanoseconds, to_head
 from .keyspace import RESTORE
+from .named import NamedTuple
 from .record import Record, Reference, StateFolded
 from .store import Durability, Row, Store
 

@@ -13,9 +13,10 @@ This module must not know what is committed.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import LogCorrupt, LogFailed, LogFull, WalgraphError
+from .named import NamedTuple
 
 if TYPE_CHECKING:
     import asyncio

@@ -36,7 +36,9 @@ Invariants:
 This module must not know what records mean, nor how they are stored.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+from .named import NamedTuple
 
 Path: TypeAlias = tuple[str | int, ...]
 Write: TypeAlias = tuple[str, Any]

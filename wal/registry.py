@@ -24,7 +24,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, NamedTuple, TypeVar, is_typeddict, overload
+from typing import Any, TypeVar, is_typeddict, overload
+
+from .named import NamedTuple
 
 AnyClass = TypeVar("AnyClass", bound=type)
 

@@ -19,10 +19,11 @@ This module must not know which storage is used, nor what records mean.
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from .blob import Blob
 from .frame import Header, Summary
+from .named import NamedTuple
 
 if TYPE_CHECKING:
     from .items import Items

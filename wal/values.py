@@ -54,12 +54,13 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgpack import ExtType, Timestamp
 
 from .errors import UnknownType
+from .named import NamedTuple
 from .record import Reference
 
 BYTEARRAY, INTEGER, DECIMAL, COMPLEX, DATETIME, DATE, TIME, TIMEDELTA, ZONE = range(1, 10)

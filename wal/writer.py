@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from .blob import Blob
 from .codec import GLOBAL, Decoder, Encoder, Registry
@@ -25,6 +25,7 @@ from .core import Core
 from .errors import LogClosed, LogFailed, LogFull, WalgraphError
 from .frame import Summary
 from .head import ThreadHead
+from .named import NamedTuple
 from .promise import renewed
 from .record import Record, RunResumed, RunStarted, SignalReceived, StateFolded
 
