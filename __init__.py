@@ -163,6 +163,7 @@ if typing.TYPE_CHECKING:
     from .engine.push import push_message
     from .engine.recorded import now, random, uuid4
     from .engine.recovering import arecover, recover
+    from .engine.replaying import Divergence, Replay, replay_thread
     from .engine.resolve import resolve_effect
     from .engine.signals import drain_on_signals
     from .engine.store import (
@@ -187,6 +188,8 @@ if typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ON_DEMAND = {
+    "Divergence": ".engine.replaying",
+    "Replay": ".engine.replaying",
     "Backup": ".wal.backup",
     "BaseCache": ".engine.cache",
     "BaseStore": ".engine.store",
@@ -238,6 +241,7 @@ _ON_DEMAND = {
     "push_message": ".engine.push",
     "random": ".engine.recorded",
     "recover": ".engine.recovering",
+    "replay_thread": ".engine.replaying",
     "resolve_effect": ".engine.resolve",
     "restore": ".tools.restoring",
     "submit": ".engine.submit",
@@ -295,6 +299,7 @@ __all__ = [
     "CustomStreamPart",
     "DebugPayload",
     "DebugStreamPart",
+    "Divergence",
     "Durability",
     "EffectCall",
     "EmptyChannelError",
@@ -362,6 +367,7 @@ __all__ = [
     "RecordedError",
     "RemainingSteps",
     "RemoteDisk",
+    "Replay",
     "RetryPolicy",
     "RunCancelled",
     "RunConflict",
@@ -420,6 +426,7 @@ __all__ = [
     "random",
     "recover",
     "register_type",
+    "replay_thread",
     "resolve_effect",
     "restore",
     "submit",

@@ -168,6 +168,8 @@ class TaskFunction(Generic[P, R]):
             return SyncAsyncFuture.failed(self._failed_before(caller, path, outcome))
         if outcome is not None and (pending := outcome.pending()):
             return SyncAsyncFuture.failed(GraphInterrupt(shown(pending)))
+        if run.is_replayed:
+            return SyncAsyncFuture.failed(end_of_history(path, call))
         context = CallContext(caller, path, self.name)
         context.drops = drop
         attempted = None
@@ -370,6 +372,13 @@ def _is_rerun(
     from .determinism import is_rerun
 
     return is_rerun(caller, path, recorded, attempted)
+
+
+def end_of_history(path: Path, call: tuple[str, bytes, str]) -> BaseException:
+    """Return what stops code that is only checked against history at a call that is not recorded."""
+    from .determinism import EndOfHistory
+
+    return EndOfHistory(path, call)
 
 
 def on_loop() -> bool:

@@ -38,6 +38,15 @@ HINT = (
 )
 
 
+class EndOfHistory(BaseException):
+    """Code that is checked against history asks for something of which nothing is recorded."""
+
+    def __init__(self, path: Path, call: CallMade | None) -> None:
+        super().__init__()
+        self.path = path
+        self.call = call
+
+
 class Refused:
     """Stands for a task's calls once one of them was refused: nothing is executed from there on."""
 

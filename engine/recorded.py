@@ -21,7 +21,7 @@ from ..replay.state import FINISHED
 from ..wal.record import TaskFinished
 from . import clock
 from .call import SyncAsyncFuture, fingerprint
-from .calling import RETURN, on_loop
+from .calling import RETURN, end_of_history, on_loop
 from .context import here
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def _recorded(name: str, ask: Callable[[], T]) -> T:
     if outcome is not None and outcome.status == FINISHED:
         found: T = outcome.writes[0][1]
         return found
+    if run.is_replayed:
+        raise end_of_history(path, call)
     value = ask()
     records = (*dropped, TaskFinished(run.scope, path, ((RETURN, value),), (), call))
     if run.recorder.durability == "sync" and on_loop():

@@ -107,6 +107,8 @@ class Run:
         """What shows models' tokens and hands on the caller's callbacks; None for runs that need neither."""
         self.on_mismatch = "raise"
         """What is done about calls that are not the recorded ones; see ``determinism``."""
+        self.is_replayed = False
+        """Whether code is only checked against history, so that nothing is executed."""
         self.is_resumed = False
         """Whether the run took up what an earlier one had begun."""
         self._recorded_calls: dict[Path, tuple[int, frozenset[str]]] | None = None

@@ -61,6 +61,7 @@ VERBS: dict[str, str] = {
     "tail": "Show the newest records, and those that come.",
     "stats": "Count what takes how much room.",
     "doctor": "Examine what the log stands on: disk, file system, readers, clock.",
+    "replay": "Check today's code against what is recorded.",
     "verify": "Look for damage, and for broken promises.",
     "backup": "Add a backup to a folder or an object store.",
     "restore": "Make a log from a backup, or list backups.",
