@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
 from ..wal.named import NamedTuple
-from .errors import CannotPark, GraphDrained, OutsideOfRun
+from .errors import CannotPark, OutsideOfRun
 from .metadata import noted, place_of
 from .runtime import ExecutionInfo, Runtime
 
@@ -215,13 +215,14 @@ class TaskContext(Generic[RunT]):
         """Let user code go no further if the run is to stop, unless it is part of what is done at most once.
 
         Raises:
-            GraphDrained: It is to stop.
+            GraphDrained: It is to stop, and may go on later.
+            GraphCancelled: It was cancelled.
         """
         control = self.run.control
         if control is not None and control.drain_reason is not None:
             with suppress(CannotPark):
                 self.ensure_may_park("a task")
-                raise GraphDrained(control.drain_reason)
+                raise control.stopped()
 
     @property
     def config(self) -> dict[str, Any]:

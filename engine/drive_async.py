@@ -14,13 +14,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .drive_sync import clock_of
-from .effect import Append, Overrun, Perform
+from .effect import Append, Done, Overrun, Perform
 from .task import aperform
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from .effect import Done
+    from ..wal.record import Path
     from .job import Job
     from .loop import End, Loop
     from .run import Run
@@ -36,6 +36,7 @@ class AsyncPerformer:
         self._slots = asyncio.Semaphore(limit) if limit else None
         self._sink = sink
         self._running: set[asyncio.Task[None]] = set()
+        self._begun: set[Path] = set()
         self.ended: list[Done] = []
         self._changed = asyncio.Event()
 
@@ -55,6 +56,7 @@ class AsyncPerformer:
                 loop.call_soon_threadsafe(self._changed.set)
 
             self._sink.wake = wake
+        self._begun.update(job.context.path for job in jobs)
         for job in jobs:
             task = asyncio.create_task(self._run(job))
             self._running.add(task)
@@ -80,6 +82,7 @@ class AsyncPerformer:
     def taken(self) -> list[Done]:
         """Return the outcomes that nobody has taken, and forget them."""
         ended, self.ended = self.ended, []
+        self._begun.difference_update(done.path for done in ended)
         if self._clock is not None:
             self._clock.ended(ended)
         return ended
@@ -110,6 +113,23 @@ class AsyncPerformer:
         ended, self.ended = self.ended, []
         return ended
 
+    async def stop(self, jobs: Sequence[Job], taken: Sequence[Done], error: BaseException) -> list[Done]:
+        """Cancel all tasks of the step, and return their outcomes: ``error`` for those that did not come to one.
+
+        Args:
+            jobs: The tasks that were begun last.
+            taken: The outcomes that were taken already.
+            error: What stops them.
+        """
+        left = self._begun | {job.context.path for job in jobs}
+        ended = [*taken, *await self.cancel()]
+        self._begun.clear()
+        stopped = [Done(path, (), error) for path in left.difference(done.path for done in ended)]
+        for done in ended:
+            is_stopped = isinstance(done.error, asyncio.CancelledError)
+            stopped.append(done._replace(error=error) if is_stopped else done)
+        return stopped
+
 
 async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> AsyncGenerator[Any, None]:
     """Run a loop to its end, yielding what the sink collects.
@@ -121,6 +141,7 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
         ends: Takes how the run ended, since an asynchronous generator cannot return it.
     """
     run.is_async = True
+    attendance = run.attendance if not run.scope else None
     performer = AsyncPerformer(run.max_concurrency, sink, clock_of(run))
     effects = loop.effects()
     send: Any = effects.send
@@ -140,18 +161,34 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
                     run.publish(effect.events)
                 else:
                     if performer.is_alone(effect.jobs):
+                        if attendance is not None:
+                            attendance.performs(asyncio.current_task())
                         answer = [await performer.perform(effect.jobs[0])]
+                        if attendance is not None:
+                            attendance.performs(None)
                     else:
                         performer.start(effect.jobs)
                         while not performer.ended:
+                            if attendance is not None:
+                                attendance.performs(asyncio.current_task())
                             await performer.changed()
+                            if attendance is not None:
+                                attendance.performs(None)
                             while sink is not None and sink.queue:
                                 yield sink.queue.popleft()
                         answer = performer.taken()
+                    if attendance is not None and attendance.cancelled is not None:
+                        answer = await performer.stop(effect.jobs, answer, attendance.cancelled.stopped())
                     if run.watch is not None:
                         run.watch.progress()
                     # No yield before the loop has the outcomes: the consumer may leave at it.
                     continue
+            except asyncio.CancelledError:
+                cancelled = None if attendance is None else attendance.took()
+                if cancelled is None or effect.__class__ is not Perform:
+                    raise
+                answer = await performer.stop(effect.jobs, [], cancelled.stopped())
+                continue
             except Exception as error:
                 send, answer = effects.throw, error
             while sink is not None and sink.queue:

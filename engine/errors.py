@@ -350,7 +350,7 @@ class GraphCancelled(Parked):
     """The run was cancelled; whoever called it is told by ``RunCancelled``."""
 
     def __init__(self, reason: str = "cancelled") -> None:
-        super().__init__(f"Graph cancelled: {reason}")
+        super().__init__(reason)
         self.reason = reason
 
 

@@ -2,7 +2,8 @@
 
     lost          handed-over runs that were started, and whose process is gone
     queued        handed-over runs whose turn it is
-    unfinished    threads that crashed or were drained, and those whose time or signal has come
+    due           threads whose time has come, and those that were sent a signal
+    unfinished    threads that crashed or were drained
 
     each ──► claim the thread ──► look again ──► durable note of the start or the try ──► Assignment
 
@@ -36,7 +37,7 @@ from ..wal.record import (
 )
 from ..wal.submission_layout import RELEASE
 from . import clock
-from .assignment import LEFT, Assignment, Carried, How
+from .assignment import LEFT, SUSPENDED, Assignment, Carried, How
 from .settings import Compiled
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ class Finder:
         self.running: list[str] = []
         """The threads that live processes were seen to run when all were last looked through."""
         self._passed: set[str] = set()
+        self._seen_mail: dict[str, int] = {}
+        """Thread → the number of the last signal that was sent to it when it was last looked at."""
 
     def pass_over(self, carried: Carried) -> None:
         """Leave a thread alone from now on: the code here cannot go on with it."""
@@ -175,6 +178,39 @@ class Finder:
                 assignment = self._started(submission) if self._is_ours(submission) else None
                 if assignment is not None:
                     yield assignment
+
+    def has_due(self) -> bool:
+        """Tell whether the time of a thread has come that nobody carries on, cheaply."""
+        return any(
+            row.thread not in self.left and not self.log.is_claimed(row.thread)
+            for row in self.log.store.due(clock.now())
+        )
+
+    def due(self, threads: Collection[str] | None = None) -> Iterator[Assignment]:
+        """Claim the threads whose time has come, and those that wait and have been sent something since."""
+        for row in self.log.store.due(clock.now()):
+            if self._is_passed_over(row.thread) or (threads is not None and row.thread not in threads):
+                continue
+            head = self.log.head(row.thread)
+            if head is not None and head.status in SUSPENDED:
+                assignment = self.unfinished_one(head)
+                if assignment is not None:
+                    yield assignment
+        for thread, number in self.log.signalled():
+            if number <= self._seen_mail.get(thread, 0) or self._is_passed_over(thread):
+                continue
+            if threads is not None and thread not in threads:
+                continue
+            head = self.log.head(thread)
+            if head is None or head.status not in SUSPENDED:
+                continue
+            self._seen_mail[thread] = number
+            assignment = self.unfinished_one(head)
+            if assignment is not None:
+                yield assignment
+
+    def _is_passed_over(self, thread: str) -> bool:
+        return thread in self._passed or self.log.is_claimed(thread)
 
     def unfinished(self, threads: Collection[str] | None = None) -> Iterator[Assignment]:
         """Claim the threads that crashed or were drained, and those whose time or signal has come.
@@ -348,7 +384,7 @@ def is_to_go_on(log: Log, head: ThreadHead, now: int) -> bool:
     """Tell whether a thread has something to do and nobody who does it."""
     if head.status in {"crashed", "drained"}:
         return True
-    if head.status in {"sleeping", "waiting"} and not log.is_claimed(head.thread_id):
+    if head.status in SUSPENDED and not log.is_claimed(head.thread_id):
         return head.due_at is not None and head.due_at.timestamp() * 1e9 <= now
     return False
 

@@ -46,6 +46,7 @@ from ..wal.record import (
 from .context import TaskContext
 from .effect import Append, Perform, Publish
 from .errors import (
+    GraphCancelled,
     GraphDrained,
     GraphInterrupt,
     GraphRecursionError,
@@ -149,7 +150,7 @@ class Loop:
         if before and graph.base != run.resumed_at and Breakpoints.match(before, self._names(graph)):
             return self._park()
         if run.control is not None and run.control.drain_reason is not None:
-            return End("drained", GraphDrained(run.control.drain_reason))
+            return _asked_to_stop(run.control.stopped())
         self.draft.add(new(StepStarted, (run.scope, step, graph.due, len(graph.sends))))
         if run.modes:
             self.events.extend(starts(run, self.draft.graph))
@@ -196,8 +197,9 @@ class Loop:
 
     def _stopped(self) -> End:
         """Return how a run ends of which a task was stopped by something that is neither an answer nor a failure."""
-        how = {GraphDrained: "drained", StepTimeout: "failed"}.get(type(self.parked), "aborted")
-        return End(how, self.parked)
+        if isinstance(self.parked, GraphCancelled | GraphDrained):
+            return _asked_to_stop(self.parked)
+        return End("failed" if type(self.parked) is StepTimeout else "aborted", self.parked)
 
     def _handlers(self, ended: list[Done]) -> list[Path]:
         """Return the paths of the error handlers that take over from tasks which failed."""
@@ -405,6 +407,10 @@ class Loop:
                 self._show_end(record.path)
         if not found:
             raise error
+
+
+def _asked_to_stop(asked: BaseException) -> End:
+    return End("cancelled" if isinstance(asked, GraphCancelled) else "drained", asked)
 
 
 def _problem(record: Record) -> NotSerializable | None:

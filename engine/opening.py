@@ -32,7 +32,7 @@ from ..replay.recover import recover
 from ..replay.scopes import is_current
 from ..wal.record import Edit, Question, RunResumed, RunStarted, StateEdited, TaskAnswered, ThreadCreated
 from .control import NO_ANSWER, Command
-from .errors import AnswerError, EmptyInputError, InvalidUpdateError
+from .errors import AnswerError, EmptyInputError, InvalidUpdateError, RunCancelled
 from .metadata import checkpoint_metadata, new_notes
 from .nested import blueprints_of
 from .outcome import target_of, writes_of
@@ -73,6 +73,8 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Origin | None) 
         records.append(ThreadCreated(now, run.thread, state.thread))
         state, renamed = adopted(run.thread, state)
         state = state._replace(seq=state.seq + 1)
+    if given is None or isinstance(given, Command):
+        _refuse_cancelled(run, state, fork)
     notes = new_notes(run.config, state.root())
     resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes)
     if isinstance(given, Command):
@@ -233,6 +235,17 @@ def _ahead(run: Run, state: ThreadState) -> Asked | None:
     return None
 
 
+def _refuse_cancelled(run: Run, state: ThreadState, fork: Origin | None) -> None:
+    """See that nobody takes a cancelled run up: not by None, nor by an answer to what it once asked.
+
+    Raises:
+        RunCancelled: It is to be.
+    """
+    root = state.root()
+    if root is not None and root.ended == "cancelled" and fork is None:
+        raise was_cancelled(run.thread, root.reason or "")
+
+
 def _named(given: Any) -> set[str] | None:
     """Return the ids of the questions that answers are for; None if it is one answer, for the one open question."""
     if isinstance(given, dict) and given:
@@ -269,6 +282,13 @@ def _is_finished(graph: GraphState) -> bool:
 
 def _epoch(run: Run) -> int:
     return run.recorder.writer.epoch if run.recorder.writer is not None else 0
+
+
+def was_cancelled(thread: str, why: str) -> RunCancelled:
+    """Return the error for whoever called a run that was cancelled, or wants to go on with it."""
+    message = f"The run of thread {thread!r} was cancelled: {why}. What it had recorded is kept."
+    hint = "Give the thread a new input, or begin at one of its checkpoints by checkpoint_id."
+    return RunCancelled(message, hint=hint, thread=thread)
 
 
 def not_found(thread: str, text: str) -> CheckpointNotFound:

@@ -64,6 +64,7 @@ async def arecover(
 def _found(finder: Finder, threads: Sequence[ThreadId] | None) -> Iterator[Assignment]:
     wanted = None if threads is None else {as_thread_id(thread) for thread in threads}
     yield from finder.lost(wanted)
+    yield from finder.due(wanted)
     yield from finder.unfinished(wanted)
     yield from finder.drained(wanted)
 

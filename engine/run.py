@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .errors import NodeError
     from .program import Program
     from .recorder import Recorder
-    from .run_control import RunControl
+    from .run_control import Attendance, RunControl
     from .stream import Sink
 
 DEFAULT_RECURSION_LIMIT = 10_007
@@ -82,6 +82,8 @@ class Run:
         self.context: Any = None
         self.store: Any = None
         self.control: RunControl | None = None
+        self.attendance: Attendance | None = None
+        """What tells this run, and those of its subgraphs, that they were cancelled; None without a log."""
         self.watch: Watcher | None = None
         """What watches the attempt that this run is part of, if its time is limited: each outcome is progress."""
         self.untracked: dict[str, Any] = {}

@@ -37,11 +37,11 @@ from .control import Command
 from .errors import GraphInterrupt, InvalidUpdateError
 from .loop import End, Loop
 from .nested import blueprints_of, lasting
-from .opening import nested_opening, not_found, opening
+from .opening import nested_opening, not_found, opening, was_cancelled
 from .reader import Reader
 from .recorder import Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
-from .run_control import RunControl
+from .run_control import Attendance, RunControl
 from .settings import Compiled, checked_breakpoints, checked_durability
 from .steering import command_given
 from .stream import Printer, Sink, settled
@@ -108,6 +108,7 @@ class Session:
         self._run: Run | None = None
         self._settled = False
         self._writer: Writer | None = None
+        self._attendance: Attendance | None = None
 
     @property
     def run(self) -> Run:
@@ -197,6 +198,9 @@ class Session:
         except BaseException as passing:
             self._leave(writer, passing)
             raise
+        finally:
+            if self._attendance is not None:
+                self._attendance.leave()
         writer.close()
 
     def _leave(self, writer: Writer, passing: BaseException) -> None:
@@ -272,6 +276,7 @@ class Session:
             check_thread(run, records, recorded)
         # From here on there is a run to settle.
         self._run = run
+        run.attendance = self._attendance = Attendance(log.watch, run)
         return self._loop(run, records) if records else None
 
     def _fork(self, log: Log, thread: str, state: ThreadState) -> Origin | None:
@@ -346,6 +351,9 @@ class Session:
             run.chat = _chat_of(run)
         if self.parent is not None:
             run.above = self.parent.run.scope
+            run.attendance = self.parent.run.attendance
+            if run.attendance is not None:
+                run.attendance.joins(run)
             run.answers = self.parent.run.answers
             if self.graph.settings.log is False:
                 run.answers = {**run.answers, **self.parent.answers}
@@ -400,6 +408,8 @@ class Session:
 
     def _given(self, end: End) -> Any:
         if end.error is not None:
+            if self.parent is None and end.how == "cancelled":
+                raise was_cancelled(self.run.thread, str(end.error)) from None
             raise end.error
         if self.parent is not None and end.how in {"interrupted", "parked"}:
             if self.graph.settings.log is False:

@@ -219,6 +219,14 @@ class RunHandle:
             if row.state in {"ended", "parked"}:
                 return self._result_of(row)
 
+    def cancel(self, reason: str = "cancelled") -> bool:
+        """Cancel the run, whether it waits, runs or sleeps; return whether there was anything to cancel.
+
+        Args:
+            reason: Why, for those who look.
+        """
+        return self._log.cancel(self.thread_id, run_id=self.run_id, reason=reason)
+
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait for the result."""
         return self.aresult().__await__()

@@ -157,7 +157,7 @@ class Worker:
         with self._listening(), self._until_told():
             try:
                 while not self._is_stopping():
-                    found = await asyncio.to_thread(self._found_all) if self._looked.is_due(self._log) else []
+                    found = await asyncio.to_thread(self._found_all) if self._is_due() else []
                     for assignment in found:
                         self._begin(assignment)
                         task = asyncio.create_task(assignment.acarry_out())
@@ -223,10 +223,10 @@ class Worker:
     def _found(self) -> Iterator[Assignment]:
         """Yield claimed work, as much as there is room for, if anything can have changed since the last look."""
         room = self._concurrency - len(self._active)
-        if room <= 0 or not self._looked.is_due(self._log):
+        if room <= 0 or not self._looked.is_due(self._log, self._finder):
             return
         finder, looked = self._finder, self._looked
-        for found in (finder.lost, finder.queued, lambda: looked.unfinished(finder)):
+        for found in (finder.lost, finder.due, finder.queued, lambda: looked.unfinished(finder)):
             for assignment in found():
                 yield assignment
                 room -= 1
@@ -236,6 +236,9 @@ class Worker:
                     return
         looked.was_through(self._log, self._finder)
         self._report_parked()
+
+    def _is_due(self) -> bool:
+        return self._looked.is_due(self._log, self._finder)
 
     def _found_all(self) -> list[Assignment]:
         return list(self._found())
@@ -355,11 +358,13 @@ class Looked:
         """Look again as soon as there is room."""
         self._is_due = True
 
-    def is_due(self, log: Log) -> bool:
+    def is_due(self, log: Log, finder: Finder) -> bool:
         """Tell whether it is time to look for work."""
         if self._is_due or log.submissions().last_change() != self._seen or self._is_time_to_sweep():
             return True
-        return self._limited or any(not log.is_claimed(thread) for thread in self._others)
+        if self._limited or finder.has_due():
+            return True
+        return any(not log.is_claimed(thread) for thread in self._others)
 
     def was_through(self, log: Log, finder: Finder) -> None:
         """Note that all there was has been found, as of now."""

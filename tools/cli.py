@@ -62,6 +62,8 @@ VERBS: dict[str, str] = {
     "stats": "Count what takes how much room.",
     "doctor": "Examine what the log stands on: disk, file system, readers, clock.",
     "replay": "Check today's code against what is recorded.",
+    "recover": "Carry on what crashed, was drained, or is due.",
+    "worker": "Carry out what is handed over, until SIGTERM.",
     "verify": "Look for damage, and for broken promises.",
     "backup": "Add a backup to a folder or an object store.",
     "restore": "Make a log from a backup, or list backups.",

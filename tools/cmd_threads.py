@@ -11,7 +11,19 @@ from .heads import head_to_plain, next_of
 from .options import as_json, opened, placed, words
 from .render import Column, Page
 
-STATUSES = ("running", "crashed", "interrupted", "sleeping", "waiting", "failed", "drained", "parked", "done")
+STATUSES = (
+    "running",
+    "crashed",
+    "queued",
+    "interrupted",
+    "sleeping",
+    "waiting",
+    "failed",
+    "drained",
+    "parked",
+    "cancelled",
+    "done",
+)
 COLUMNS = (
     Column("thread"),
     Column("status"),

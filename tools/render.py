@@ -35,6 +35,8 @@ STYLES = {
     "sleeping": "yellow",
     "waiting": "yellow",
     "drained": "yellow",
+    "queued": "cyan",
+    "cancelled": "yellow",
     "crashed": "bold red",
     "failed": "bold red",
     "damaged": "bold red",

@@ -33,6 +33,7 @@ from .lmdb_store import LmdbStore
 from .memory_store import MemoryStore
 from .named import NamedTuple
 from .store import Store
+from .watch import Watch
 
 _registry_lock = threading.RLock()
 _open: dict[str, Core] = {}
@@ -65,6 +66,7 @@ class Core:
         self.store = store
         self.claims = claims
         self.committer = Committer(store, interval=interval, flush_bytes=flush_bytes)
+        self.watch = Watch(store, is_shared=bool(name))
         self.name = name
         self.fsync = "off"
         self.references = 1
@@ -86,6 +88,7 @@ class Core:
             if _open.get(self.name) is self:
                 del _open[self.name]
         try:
+            self.watch.close()
             self.committer.close()
         finally:
             self.claims.close()
@@ -181,6 +184,7 @@ def _after_fork_in_child() -> None:
             writer.failure = dead
         core.committer.reset()
         core.claims.forget()
+        core.watch = Watch(core.store, is_shared=bool(core.name))
         if isinstance(core.store, MemoryStore):
             core.store.renew_locks()
         else:

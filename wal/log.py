@@ -26,6 +26,7 @@ from .core import Core, Options, memory_core, open_core
 from .errors import StaleWriter
 from .flush import LMDB_FLAGS, Fsync
 from .head import to_head
+from .keyspace import not_found
 from .log_reading import LogReading, ThreadId, as_thread_id, checked_name
 from .promise import renewed
 from .record import Reference
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .items import Items
     from .shared import SharedWriter
     from .submissions import Submissions
+    from .watch import Watch
 
 IfBusy = Literal["raise", "wait", "steal"]
 _SHARED_KEPT = 256
@@ -256,6 +258,48 @@ class Log(LogReading):
         if write and core.committer.failure is not None:
             raise renewed(core.committer.failure)
         return core.store.submissions
+
+    @property
+    def watch(self) -> Watch:
+        """Who tells the runs of this process that they are to stop; for the engine."""
+        return self._live().watch
+
+    def cancel(self, thread_id: ThreadId, *, run_id: str | None = None, reason: str = "cancelled") -> bool:
+        """Cancel what a thread does, whether it runs, in whatever process, or waits for something.
+
+        A run that is under way stops before its next step or task call, and its coroutines at once. What was recorded
+        stays; the thread is listed as ``cancelled``, and takes a new input.
+
+        Args:
+            thread_id: The thread.
+            run_id: The one handed-over run that is meant; None for what the thread does and all that was handed over.
+            reason: Why, for those who look.
+
+        Returns:
+            Whether there was anything to cancel; of a run that is under way, whether it was told.
+
+        Raises:
+            ThreadNotFound: There is no such thread, and nothing was handed over for it.
+            LogReadOnly: The log was opened for reading only.
+        """
+        from .cancelling import cancel
+        from .submission_layout import Wish
+
+        thread = as_thread_id(thread_id)
+        if (
+            self.head(thread) is None
+            and self.submissions().first(thread) is None
+            and not self.is_claimed(thread)
+        ):
+            raise not_found(thread)
+        watch = self.watch
+        wish = Wish(thread, run_id or "", reason, watch.now())
+        return cancel(
+            self.submissions(write=True),
+            wish,
+            claim=lambda: self.writer(thread),
+            tell=lambda why: watch.tell(thread, why),
+        )
 
     def flush(self, thread_id: ThreadId | None = None) -> None:
         """Return when everything that this process appended is durable; groups are shared by all threads."""

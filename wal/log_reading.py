@@ -20,7 +20,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime
-from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -139,19 +138,50 @@ class LogReading:
     def threads(
         self, *, status: str | None = None, prefix: str | None = None, limit: int | None = None
     ) -> Iterator[ThreadHead]:
-        """Yield the threads in the order of their creation."""
+        """Yield the threads in the order of their creation; then those that have nothing but runs that wait.
+
+        Args:
+            status: Only those that stand so; ``queued`` for all threads whose next handed-over run waits for its turn.
+            prefix: Only those whose id begins so.
+            limit: At most so many.
+        """
+        heads = self._heads(status)
+        if prefix is not None:
+            heads = (head for head in heads if head.thread_id.startswith(prefix))
+        return heads if limit is None else islice(heads, limit)
+
+    def _heads(self, status: str | None) -> Iterator[ThreadHead]:
         core = self._live()
         core.committer.flush()
-        count = 0
-        for row in core.store.rows():
-            if limit is not None and count >= limit:
-                return
-            if prefix is not None and not row.thread.startswith(prefix):
-                continue
-            found = _status(core, row)
-            if status is None or status == found:
-                count += 1
-                yield to_head(row, found)
+        if status != "queued":
+            for row in core.store.rows():
+                found = _status(core, row)
+                if status is None or status == found:
+                    yield to_head(row, found)
+        if status in {None, "queued"} and core.store.has_submissions():
+            from .queued import queued_heads
+
+            yield from queued_heads(core.store, is_new=status is None)
+
+    def records(
+        self, thread_id: ThreadId, *, after: int = 0, upto: int | None = None, registry: Registry = GLOBAL
+    ) -> Iterator[Stored]:
+        """Yield what is recorded of a thread: pairs of ``seq`` and ``record``, oldest first.
+
+        Records are the named tuples of ``walgraph.wal.record``. A value of a class that is not known here comes as a
+        stand-in, which shows its class and its parts.
+
+        Args:
+            thread_id: The thread.
+            after: The last seq that is not wanted.
+            upto: The last seq that is wanted; None for all.
+            registry: The classes that values are rebuilt as: ``graph.program.registry``, for a graph's own.
+
+        Raises:
+            ThreadNotFound: There is no such thread.
+            LogCorrupt: A frame is missing or damaged.
+        """
+        return self.read(thread_id, after, upto, decoder=self.decoder(registry, lenient=True))
 
     def is_claimed(self, thread_id: ThreadId) -> bool:
         """Tell whether a live process, this one or another, owns a thread."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .tables import CACHED, ITEMS, Tables
+from .tables import CACHED, ITEMS, SUBMITTED, Tables
 
 if TYPE_CHECKING:
     from .items import Items
@@ -37,6 +37,10 @@ class Shelves:
     def cached(self) -> Items:
         """What caches keep."""
         return _shelf(self._tables, CACHED)
+
+    def has_submissions(self) -> bool:
+        """Tell whether a run was ever handed over."""
+        return self._tables.prepare(SUBMITTED, create=False)
 
     @cached_property
     def submissions(self) -> Submissions:

@@ -150,6 +150,10 @@ class Store(ABC):
     def cached(self) -> "Items":
         """What caches keep beside the records."""
 
+    @abstractmethod
+    def has_submissions(self) -> bool:
+        """Tell whether a run was ever handed over."""
+
     @property
     @abstractmethod
     def submissions(self) -> "Submissions":

@@ -1,0 +1,60 @@
+"""Cancelling what a thread does: at once where nobody runs it, by a wish where somebody does.
+
+    waiting for its turn              it has ended, and was never begun
+    interrupted, sleeping, crashed …  a record says that the run has ended
+    running, in this process          its run is told
+    running, in another process       its run finds the wish (``wal.watch``)
+
+What was recorded stays. It must not know how a run stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .ending import end_run
+from .errors import ThreadBusy
+
+if TYPE_CHECKING:
+    from .submission_layout import Wish
+    from .submissions import Submissions
+    from .writer import Writer
+
+IDLE = frozenset({"crashed", "interrupted", "sleeping", "waiting", "drained", "parked"})
+"""How a thread stands whose run is not over, though nobody carries it on."""
+
+
+def cancel(
+    submissions: Submissions, wish: Wish, claim: Callable[[], Writer], tell: Callable[[str], bool]
+) -> bool:
+    """Cancel what a thread does, or one handed-over run of it; see ``Log.cancel``.
+
+    Args:
+        submissions: The runs that were handed over.
+        wish: What is to be cancelled, and why.
+        claim: Claims the thread.
+        tell: Tells whoever runs the thread in this process why it is to stop; returns whether anybody does.
+
+    Returns:
+        Whether there was anything to cancel.
+    """
+    thread, run, reason, now = wish
+    ended = submissions.cancel(thread, run, is_idle=False, reason=reason, now=now)
+    try:
+        writer = claim()
+    except ThreadBusy:
+        first = submissions.first(thread)
+        if run and (first is None or first.run != run or first.state != "started"):
+            return bool(ended)
+        if not tell(reason):
+            submissions.wish(wish)
+        return True
+    with writer:
+        begun = submissions.cancel(thread, run, is_idle=True, reason=reason, now=now)
+        head = writer.head
+        is_meant = not run or any(each.started_at for each in begun)
+        if head is None or head.status not in IDLE or not is_meant:
+            return bool(ended or begun)
+        end_run(writer, "cancelled", reason, now)
+        return True

@@ -1,0 +1,124 @@
+"""Telling whoever runs a thread in this process that somebody, in whatever process, wishes the run to stop.
+
+    attend(thread, told) ──► told(reason)        in the same process at once, from another one within ``LOOK`` seconds
+    leave(thread, told)
+
+A wish of another process lies in the table of handed-over runs (``wal.submissions``). A thread of this process looks
+for it, but only while somebody attends, and only if anything was written since it last looked; most programs have no
+such table, and then looking is one question. A wish that is older than the run is somebody's from before: it goes.
+
+Invariants:
+1. Nothing is looked for while nobody attends; the thread that looks begins with the first who does.
+2. Whoever has left is told nothing any more.
+
+This module must not know how a run stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from .errors import WalgraphError
+from .store import Store
+
+Told: TypeAlias = Callable[[str], None]
+
+LOOK = 0.05
+"""Seconds between two looks."""
+IDLE_LOOKS = 20
+"""How many looks in vain it takes until the thread waits to be woken, which costs more than to look."""
+
+
+class Watch:
+    """The runs of one process that want to be told.
+
+    Args:
+        store: The log's store.
+        is_shared: Whether other processes can write to it.
+    """
+
+    def __init__(self, store: Store, *, is_shared: bool) -> None:
+        self._store = store
+        self._is_shared = is_shared
+        self._told: dict[str, tuple[Told, int]] = {}
+        self._looker: threading.Thread | None = None
+        self._wanted = threading.Event()
+        self._closing = threading.Event()
+        self._is_idle = True
+        self._seen = -1
+
+    def attend(self, thread: str, told: Told) -> None:
+        """Let ``told`` be called, from any thread, when the run of a thread is to stop."""
+        self._told[thread] = (told, self.now())
+        if self._is_idle and self._is_shared:
+            self._begin()
+
+    def now(self) -> int:
+        """Return the time by which wishes are told from runs: that of the machine, since all processes share it."""
+        return time.time_ns()
+
+    def leave(self, thread: str, told: Told) -> None:
+        """Call ``told`` no more."""
+        held = self._told.get(thread)
+        if held is not None and held[0] is told:
+            del self._told[thread]
+
+    def tell(self, thread: str, reason: str) -> bool:
+        """Tell whoever runs a thread in this process; return whether anybody does."""
+        held = self._told.get(thread)
+        if held is None:
+            return False
+        held[0](reason)
+        return True
+
+    def close(self) -> None:
+        """Look no more; returns when nothing is being read."""
+        self._closing.set()
+        self._wanted.set()
+        looker = self._looker
+        if looker is not None and looker is not threading.current_thread():
+            looker.join()
+
+    def _begin(self) -> None:
+        self._is_idle = False
+        if self._looker is None:
+            self._looker = threading.Thread(target=self._run, name="walgraph-watch", daemon=True)
+            self._looker.start()
+        self._wanted.set()
+
+    def _run(self) -> None:
+        vain = 0
+        while not self._closing.is_set():
+            vain = 0 if self._told else vain + 1
+            if vain > IDLE_LOOKS:
+                self._wanted.clear()
+                self._is_idle = True
+                # Whoever came to attend just now has seen that somebody looks, and woke nobody.
+                if not self._told:
+                    self._wanted.wait()
+                self._is_idle, vain = False, 0
+                continue
+            # A log that cannot be read ends its runs by itself.
+            with contextlib.suppress(WalgraphError):
+                self._look()
+            self._closing.wait(LOOK)
+
+    def _look(self) -> None:
+        if not self._store.has_submissions():
+            return
+        submissions = self._store.submissions
+        last = submissions.last_change()
+        if last == self._seen:
+            return
+        self._seen = last
+        for wish in submissions.wishes():
+            held = self._told.get(wish.thread)
+            if held is None:
+                continue
+            submissions.fulfil(wish.thread)
+            if wish.at >= held[1]:
+                held[0](wish.reason)
