@@ -179,7 +179,7 @@ if typing.TYPE_CHECKING:
         TTLConfig,
     )
     from .engine.stores import InMemoryStore, LogStore
-    from .engine.submit import RunHandle, asubmit, define_queue, submit
+    from .engine.submit import RunHandle, asubmit, define_queue, forget_runs, submit
     from .engine.transactional import purge_outcomes, transactional
     from .engine.worker import Worker
     from .tools.restoring import restore
@@ -235,6 +235,7 @@ _ON_DEMAND = {
     "create_error_message": ".engine.error_code",
     "define_queue": ".engine.submit",
     "drain_on_signals": ".engine.signals",
+    "forget_runs": ".engine.submit",
     "entrypoint": ".engine.functional",
     "now": ".engine.recorded",
     "purge_outcomes": ".engine.transactional",
@@ -412,6 +413,7 @@ __all__ = [
     "drain_on_signals",
     "ensure_valid_checkpointer",
     "entrypoint",
+    "forget_runs",
     "get_config",
     "get_runtime",
     "get_store",

@@ -23,6 +23,7 @@ import xxhash
 
 from ..wal.codec import GLOBAL, Encoder
 from ..wal.errors import NotSerializable, RunNotFound
+from ..wal.head import nanoseconds
 from ..wal.log import Log
 from ..wal.log_reading import as_thread_id
 from ..wal.record import Failure
@@ -35,6 +36,7 @@ from .settings import checked_durability
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from datetime import datetime
 
     from ..wal.codec import Registry
     from ..wal.log_reading import ThreadId
@@ -297,6 +299,19 @@ def define_queue(
     queue = Queue(name, concurrency, rate)
     log.submissions(write=True).define(queue)
     return queue
+
+
+def forget_runs(log: Log, before: datetime) -> int:
+    """Forget handed-over runs that ended before a time, with their ids and results; return how many.
+
+    Args:
+        log: The log; the records of the runs' threads stay as they are.
+        before: The time, with its zone.
+
+    Raises:
+        ValueError: The time has no zone.
+    """
+    return log.submissions(write=True).forget(nanoseconds(before))
 
 
 def _log_of(graph: Any, log: Log | None) -> Log:

@@ -21,7 +21,16 @@ import walgraph
 from walgraph.engine import errors as engine_errors
 from walgraph.replay import errors as replay_errors
 from walgraph.tools import errors as tool_errors
-from walgraph.wal import backup_format, due, frame, item_layout, mail_layout, record, saved_record
+from walgraph.wal import (
+    backup_format,
+    due,
+    frame,
+    item_layout,
+    mail_layout,
+    record,
+    saved_record,
+    submission_layout,
+)
 from walgraph.wal import errors as wal_errors
 
 PAGES = pages()
@@ -121,6 +130,7 @@ SOURCES = {
     "items": lambda: docstring(item_layout),
     "backup": lambda: docstring(backup_format),
     "mail": lambda: docstring(mail_layout),
+    "submissions": lambda: docstring(submission_layout),
     "due": lambda: docstring(due),
     "errors": error_table,
 }

@@ -26,6 +26,7 @@ from walgraph.wal.record import TaskFinished
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 BODIES = {
+    "agent_in_the_background": {"ask_model", "use_tool"},
     "agent_with_tools": {"ask_model", "use_tool"},
     "approve_an_expense": {"check", "transfer"},
     "ask_a_human": {"draft", "send", "discard"},
@@ -33,6 +34,7 @@ BODIES = {
     "crash_and_resume": {"look_up_price", "reserve", "charge"},
     "fan_out": {"count_lines", "summarise"},
     "pipeline_with_subgraph": {"split", "lower", "drop_doubles", "count"},
+    "rate_limited_mails": {"send_mail"},
     "travel_back": {"wake_up", "walk"},
 }
 """Example → the nodes and tasks that announce themselves."""

@@ -72,11 +72,11 @@ def command(
         told = recover(log, graphs, threads=threads, attempts=attempts)
     if as_json:
         page.emit("recover", applied=True, threads=[plain(each) for each in told])
+    elif told:
+        rows = [(e.thread_id, e.how, e.graph, e.run_id or "-", first_line(e.reason) or "-") for e in told]
+        page.table(TOLD, rows)
     else:
-        page.table(
-            TOLD, [(e.thread_id, e.how, e.graph, e.run_id or "-", first_line(e.reason) or "-") for e in told]
-        )
-        page.talk(f"{len(told)} threads" if told else "Nothing was left unfinished.")
+        page.talk("Nothing was left unfinished.")
     if any(each.how not in WELL for each in told):
         context.exit(PROBLEM)
 
@@ -99,13 +99,12 @@ def _show_plan(page: Page, log: Log, graphs: list[Any], threads: list[str] | Non
         ]
         page.emit("recover", applied=False, threads=shapes)
         return
-    page.table(
-        PLAN,
-        [
+    if found:
+        rows = [
             (e.thread_id, e.status, e.graph or "-", e.run_id or "-", ", ".join(e.next) or "-", e.why or "-")
             for e in found
-        ],
-    )
+        ]
+        page.table(PLAN, rows)
     if not found:
         page.talk("Nothing was left unfinished.")
     elif graphs:

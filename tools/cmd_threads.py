@@ -5,6 +5,8 @@ It must not read records: the directory of threads says it all.
 
 from __future__ import annotations
 
+from itertools import chain, islice
+
 import click
 
 from .heads import head_to_plain, next_of
@@ -51,7 +53,12 @@ def command(
     path, _ = placed(words)
     page = Page(as_json=as_json)
     with opened(path) as log:
-        heads = log.threads(status=status, prefix=prefix, limit=limit)
+        heads = log.threads(status=status, prefix=prefix)
+        if status is None:
+            # Of these nothing is recorded yet.
+            new = (head for head in log.threads(status="queued", prefix=prefix) if not head.seq)
+            heads = chain(heads, new)
+        heads = islice(heads, limit)
         if as_json:
             page.emit("threads", threads=[head_to_plain(head) for head in heads])
             return

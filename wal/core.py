@@ -33,7 +33,9 @@ from .lmdb_store import LmdbStore
 from .memory_store import MemoryStore
 from .named import NamedTuple
 from .store import Store
-from .watch import Watch
+
+if TYPE_CHECKING:
+    from .watch import Watch
 
 _registry_lock = threading.RLock()
 _open: dict[str, Core] = {}
@@ -66,7 +68,7 @@ class Core:
         self.store = store
         self.claims = claims
         self.committer = Committer(store, interval=interval, flush_bytes=flush_bytes)
-        self.watch = Watch(store, is_shared=bool(name))
+        self._watch: Watch | None = None
         self.name = name
         self.fsync = "off"
         self.references = 1
@@ -74,6 +76,16 @@ class Core:
         self.forked = False
         self.writers: weakref.WeakSet[Mortal] = weakref.WeakSet()
         _all.add(self)
+
+    @property
+    def watch(self) -> Watch:
+        """Who tells the runs of this process that they are to stop; made by the first of them."""
+        if self._watch is None:
+            from .watch import Watch
+
+            with _registry_lock:
+                self._watch = self._watch or Watch(self.store, is_shared=bool(self.name))
+        return self._watch
 
     def close(self) -> None:
         """Flush and let go of everything, whoever still refers to it; idempotent.
@@ -88,7 +100,8 @@ class Core:
             if _open.get(self.name) is self:
                 del _open[self.name]
         try:
-            self.watch.close()
+            if self._watch is not None:
+                self._watch.close()
             self.committer.close()
         finally:
             self.claims.close()
@@ -184,7 +197,7 @@ def _after_fork_in_child() -> None:
             writer.failure = dead
         core.committer.reset()
         core.claims.forget()
-        core.watch = Watch(core.store, is_shared=bool(core.name))
+        core._watch = None  # noqa: SLF001 - the looking thread was the parent's
         if isinstance(core.store, MemoryStore):
             core.store.renew_locks()
         else:

@@ -138,10 +138,11 @@ class LogReading:
     def threads(
         self, *, status: str | None = None, prefix: str | None = None, limit: int | None = None
     ) -> Iterator[ThreadHead]:
-        """Yield the threads in the order of their creation; then those that have nothing but runs that wait.
+        """Yield the threads in the order of their creation.
 
         Args:
-            status: Only those that stand so; ``queued`` for all threads whose next handed-over run waits for its turn.
+            status: Only those that stand so; ``queued`` for all threads whose next handed-over run waits for
+                its turn, also if nothing is recorded of them yet.
             prefix: Only those whose id begins so.
             limit: At most so many.
         """
@@ -158,10 +159,10 @@ class LogReading:
                 found = _status(core, row)
                 if status is None or status == found:
                     yield to_head(row, found)
-        if status in {None, "queued"} and core.store.has_submissions():
+        elif core.store.has_submissions():
             from .queued import queued_heads
 
-            yield from queued_heads(core.store, is_new=status is None)
+            yield from queued_heads(core.store)
 
     def records(
         self, thread_id: ThreadId, *, after: int = 0, upto: int | None = None, registry: Registry = GLOBAL

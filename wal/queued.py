@@ -16,21 +16,20 @@ if TYPE_CHECKING:
 QUEUED = "queued"
 
 
-def queued_heads(store: Store, *, is_new: bool) -> Iterator[ThreadHead]:
+def queued_heads(store: Store) -> Iterator[ThreadHead]:
     """Yield the threads whose next run waits for its turn, in the order in which those were handed over.
 
     Args:
         store: Where they lie.
-        is_new: Leave out threads that have records.
     """
     seen: set[str] = set()
     for submission in store.submissions.unfinished():
         if submission.thread in seen:
             continue
         seen.add(submission.thread)
-        row = store.row(submission.thread)
-        if submission.state != "waiting" or (is_new and row is not None):
+        if submission.state != "waiting":
             continue
+        row = store.row(submission.thread)
         if row is not None:
             yield to_head(row, QUEUED)
             continue

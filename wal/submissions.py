@@ -404,6 +404,19 @@ class Submissions:
                 if not txn.delete(SUBMITTED, key):
                     txn.abandon()
 
+    def check(self, look: Callable[[bytes], str | None]) -> tuple[int, list[str]]:
+        """Read everything; return how many runs are known, and what is wrong, in words.
+
+        Args:
+            look: Called with each encoded input and result; returns what is wrong with it, or None.
+        """
+        if not self._is_there():
+            return 0, []
+        from .submission_check import check_submissions
+
+        with self._tables.read() as txn:
+            return check_submissions(txn, look)
+
     def last_change(self) -> int:
         """Return a number that is another one after any process has committed anything."""
         return self._tables.last()

@@ -9,6 +9,7 @@
     blobs       each one named is there; each one there is what its digest says
     items       each checksum, name and count of stores and caches; each value of a store decodes
     mail        each checksum, name and count of mailboxes; each payload decodes
+    runs        each checksum, and each index, of the runs that were handed over; each input and result decodes
     due         the index of what is due says what the directory says
 
 What a snapshot should say is known only above: ``check`` is called with each and returns what is wrong with it.
@@ -113,6 +114,14 @@ class _Walk:
         self.chains: dict[int, _Chain] = {}
         self.decoder: Decoder = log.decoder(GLOBAL, lenient=True)
 
+    def look(self, value: bytes) -> str | None:
+        """Return what is wrong with an encoded value, or None."""
+        try:
+            self.decoder.value(value)
+        except WalgraphError as error:
+            return error.message
+        return None
+
     def found(self, what: str, thread: str = "", seq: int | None = None, lsn: int | None = None) -> None:
         self.problems.append(Problem(what, thread, seq, lsn))
 
@@ -165,6 +174,7 @@ def verify(
         _verify_blobs(walk)
         _verify_items(walk)
         _verify_mail(walk)
+        _verify_submissions(walk)
         if rows:
             _verify_due(walk)
     return walk.report()
@@ -325,11 +335,7 @@ def _verify_blobs(walk: _Walk) -> None:
 
 def _verify_items(walk: _Walk) -> None:
     def look(item: Item) -> str | None:
-        try:
-            walk.decoder.value(item.value)
-        except WalgraphError as error:
-            return error.message
-        return None
+        return walk.look(item.value)
 
     def pass_over(_: Item) -> None:
         """A cache may hold what a serialiser of the user's made."""
@@ -342,16 +348,15 @@ def _verify_items(walk: _Walk) -> None:
 
 
 def _verify_mail(walk: _Walk) -> None:
-    def look(payload: bytes) -> str | None:
-        try:
-            walk.decoder.value(payload)
-        except WalgraphError as error:
-            return error.message
-        return None
-
-    walk.signals, wrong = walk.store.mail.check(look)
+    walk.signals, wrong = walk.store.mail.check(walk.look)
     for problem in wrong:
         walk.found(f"mail: {problem}")
+
+
+def _verify_submissions(walk: _Walk) -> None:
+    if walk.store.has_submissions():
+        for problem in walk.store.submissions.check(walk.look)[1]:
+            walk.found(f"handed-over runs: {problem}")
 
 
 def _verify_due(walk: _Walk) -> None:

@@ -86,7 +86,7 @@ def test_runs_that_wait_are_cancelled_all_or_one_by_one(way: Way, log: Log) -> N
     handles = [submit(graph, {"trail": [str(n)]}, "t") for n in range(3)]
     other = [submit(graph, {"trail": []}, "u") for _ in range(2)]
     assert [head.thread_id for head in log.threads(status="queued")] == ["t", "u"]
-    assert [head.thread_id for head in log.threads()] == ["t", "u"]
+    assert list(log.threads()) == []
     assert handles[1].cancel("not this one") is True
     assert log.cancel("u") is True
     assert [head.thread_id for head in log.threads(status="queued")] == ["t"]

@@ -8,9 +8,20 @@ from pathlib import Path
 import pytest
 
 from walgraph import Log, LogCorrupt, MemoryLog
-from walgraph.wal.submission_layout import Queue, Submission, Wish, queue_key, row_key
+from walgraph.wal.codec import Encoder
+from walgraph.wal.submission_layout import (
+    HOLDING,
+    WAITING,
+    Queue,
+    Submission,
+    Wish,
+    group_key,
+    queue_key,
+    row_key,
+)
 from walgraph.wal.submissions import Submissions
 from walgraph.wal.tables import SUBMITTED
+from walgraph.wal.verify import verify
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
@@ -179,3 +190,33 @@ def test_damaged_rows_are_reported(table: Submissions) -> None:
             txn.put(SUBMITTED, key, data[:-1] + bytes([data[-1] ^ 1]))
         with pytest.raises(LogCorrupt):
             read()
+
+
+def test_verify_finds_what_is_wrong_with_the_table(tmp_path: Path) -> None:
+    """A whole table has no problem; a damaged row, a lost pointer and one that leads nowhere are each told."""
+    with Log.open(tmp_path / "log.wal") as log:
+        table = log.submissions(write=True)
+        given = log_value({"x": 1})
+        for run in "abc":
+            table.submit(Submission(0, run, "t", "graph", "q", 0, given, b"digest", NOW))
+        table.define(Queue("q", 2, (5, 1.0)))
+        table.start("a", since=0, now=NOW)
+        table.end("a", "done", result=given, now=NOW)
+        table.start("b", since=0, now=NOW)
+        table.note_try("t", 1, 1)
+        assert verify(log, structure=False).problems == ()
+        with table._tables.write() as txn:
+            held = txn.keys(SUBMITTED, HOLDING, 1)[0]
+            txn.delete(SUBMITTED, held)
+            txn.put(SUBMITTED, group_key(WAITING, "q", "graph") + b"\x00" * 16, b"\x00" * 7 + b"\x09")
+            key = row_key(3)
+            txn.put(SUBMITTED, key, (txn.get(SUBMITTED, key) or b"")[:-1] + b"?")
+        said = "\n".join(problem.what for problem in verify(log, structure=False).problems)
+        assert "is missing" in said
+        assert "leads to no run" in said
+        assert "run number 3 is damaged" in said
+
+
+def log_value(value: object) -> bytes:
+    """Return an encoded value."""
+    return Encoder().value(value, whole=True).data
