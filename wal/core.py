@@ -22,7 +22,7 @@ import os
 import threading
 import weakref
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .claim import Claims
 from .committer import Committer
