@@ -9,7 +9,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench fuzz parity powerloss clean
+.PHONY: help setup demo test check format bench large fuzz parity powerloss clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ format: setup ## put the code into shape
 
 bench: setup ## measure, and print tables
 	$(PYTHON) -m pytest bench -q --timeout=0 --benchmark-only --benchmark-storage=file://build/benchmarks
+
+large: setup ## measure verify, compact, backup, restore and export on a log of RECORDS (1000000)
+	$(PYTHON) bench/large_log.py $${RECORDS:-1000000} $${TMPDIR:-/tmp}/walgraph-large
 
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
 	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:benchmark --timeout=0

@@ -12,6 +12,7 @@ from wal_helpers import a_step
 from walgraph import Log
 from walgraph.wal import BackupDamaged, Summary
 from walgraph.wal.backup_target import Target
+from walgraph.wal.tables import LATER_NAMES, TABLE_NAMES
 from walgraph.wal.verify import verify
 
 
@@ -57,8 +58,11 @@ def filled(path: Path) -> Iterator[Log]:
         for thread in ("t", "u"):
             with made.writer(thread) as writer:
                 frames(writer, 0, 5)
-                writer.append(a_step(9, "x" * 100_000), Summary("done", "g", 9, ("next",)), awaited=True)
+                writer.append(
+                    a_step(9, "x" * 100_000), Summary("sleeping", "g", 9, ("next",), 10**18), awaited=True
+                )
                 writer.flush()
+        made.signal("u", "paid", {"amount": 3})
         yield made
 
 
@@ -75,7 +79,8 @@ def same(one: Log, path: Path | str) -> None:
         assert verify(other).ok
         first, second = (dict(each.store.facts()) for each in (one, other))
         assert first["tables"].keys() == second["tables"].keys()
-        for table in range(1, len(first["tables"])):
+        names = [name.decode() for name in TABLE_NAMES + LATER_NAMES]
+        for table in [names.index(name) for name in first["tables"] if name != "meta"]:
             with one.store.all_tables.read() as mine, other.store.all_tables.read() as theirs:
                 assert mine.scan(table, b"\x00", 10**6) == theirs.scan(table, b"\x00", 10**6)
         assert first["store"] != second["store"]

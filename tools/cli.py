@@ -67,6 +67,8 @@ VERBS: dict[str, str] = {
     "verify": "Look for damage, and for broken promises.",
     "backup": "Add a backup to a folder or an object store.",
     "restore": "Make a log from a backup, or list backups.",
+    "export": "Write a log as lines of JSON, or as a SQLite file.",
+    "import": "Make a log of what export wrote.",
     "compact": "Cut off history that nobody needs any more.",
     "errors": "Explain an error code.",
 }

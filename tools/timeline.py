@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgpack
-
 from ..wal.codec import Decoder
+from ..wal.exporting import slices
 from ..wal.frame import Header
 from ..wal.log import Log
 from ..wal.record import (
@@ -56,7 +55,7 @@ def entries(
     steps: dict[str, int | None] = {}
     for header, body in log.frames(thread, after, upto):
         seq = header.after
-        for record, data in zip(decoder.records(body), _slices(body), strict=True):
+        for record, data in zip(decoder.records(body), slices(body), strict=True):
             seq = record.seq if isinstance(record, StateFolded) else seq + 1
             _follow(steps, record)
             if seq > after and (upto is None or seq <= upto):
@@ -66,18 +65,6 @@ def entries(
 def scope_of(record: Record) -> str:
     """Return the graph that a record is about; the root's for those about the whole thread."""
     return "" if isinstance(record, ThreadCreated | StateFolded) else record.scope
-
-
-def _slices(body: bytes) -> Iterator[bytes]:
-    """Yield the encoded records that a body is a concatenation of."""
-    unpacker = msgpack.Unpacker(max_buffer_size=max(len(body), 1))
-    unpacker.feed(body)
-    start = 0
-    while start < len(body):
-        unpacker.skip()
-        end = unpacker.tell()
-        yield body[start:end]
-        start = end
 
 
 def _follow(steps: dict[str, int | None], record: Record) -> None:

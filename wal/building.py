@@ -22,10 +22,13 @@ from typing import Any
 import lmdb
 
 from .creation import MAX_TABLES
-from .directory import sync_directory
-from .errors import LogCorrupt, LogFull
+from .directory import sync_directory, walk_pages
+from .errors import BackupDamaged, LogCorrupt, LogFull
 from .lmdb_store import translate
+from .log import Log
+from .progress import Progress
 from .tables import LATER_NAMES, TABLE_NAMES
+from .verify import Report, verify
 
 COMMIT_BYTES = 64 << 20
 MAP_SIZE = 64 << 30
@@ -144,3 +147,25 @@ def _open(path: str) -> lmdb.Environment:
             if size < SMALLEST_MAP:
                 message = f"No {size} bytes of addresses are free for a log at {path}."
                 raise LogFull(message, hint="Raise `ulimit -v`.") from None
+
+
+def verified(fresh: Path, source: str, progress: Progress) -> Report:
+    """Verify the new log before anybody can find it.
+
+    Raises:
+        BackupDamaged: It is not whole.
+    """
+    problems = walk_pages(str(fresh))
+    report = Report((), 0, 0, 0, 0, 0)
+    if not problems:
+        try:
+            with Log.open(fresh, create=False, readonly=True, force=True) as log:
+                report = verify(log, structure=False, progress=progress)
+            problems = [f"{problem.thread} {problem.what}".strip() for problem in report.problems]
+        except LogCorrupt as error:
+            problems = [error.message]
+    if problems:
+        message = f"The log made from {source} is damaged, and was given up: {problems[0]}."
+        hint = "What it was made from was damaged already: use an earlier backup."
+        raise BackupDamaged(message, hint=hint, report=problems)
+    return report

@@ -27,10 +27,9 @@ from typing import NamedTuple
 from .backup import NAMES, manifests
 from .backup_format import Chunk, Manifest, unpack_chunk
 from .backup_target import Target, open_target
-from .building import Builder, builder
+from .building import Builder, builder, verified
 from .creation import create_filled, refuse_existing
-from .directory import walk_pages
-from .errors import BackupDamaged, BackupNotFound, LogCorrupt
+from .errors import BackupDamaged, BackupNotFound
 from .frame import Header, Summary, peek
 from .keyspace import (
     POSITION_KEY,
@@ -39,15 +38,16 @@ from .keyspace import (
     number_key,
     pack_position,
     pack_row,
+    pair_key,
     unpack_position,
     unpack_row,
 )
 from .log import Log
 from .progress import Progress, say_nothing
 from .store import Position, Row
-from .tables import LOG, META, SNAPS, THREADS
+from .tables import DUE, LOG, META, SNAPS, THREADS
 from .tables import NAMES as NAME_TABLE
-from .verify import Report, verify
+from .verify import Report
 
 Summarise = Callable[[Log, str], Summary]
 TABLES = {name.decode(): table for table, name in enumerate(NAMES)}
@@ -131,9 +131,9 @@ def restore(
                 b"store": os.urandom(16),
             }
             tables.put(META, sorted(facts.items()))
-        if cut is not None and summarise is not None:
+        if cut is not None:
             _summarise(fresh, cut, summarise)
-        report = _verified(fresh, str(target), progress)
+        report = verified(fresh, str(target), progress)
         made.append(Restored(place, manifest.generation, position.lsn, position.time, report))
 
     create_filled(place, fill)
@@ -194,6 +194,7 @@ class _Cut:
         self.dropped: set[int] = set()
         self.seqs: dict[int, int] = {}
         self.moved: list[str] = []
+        self.due: list[tuple[int, int]] = []
         self.last = _End()
 
     def frames(self, entries: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -220,6 +221,8 @@ class _Cut:
                 self.dropped.add(number)
             else:
                 self.seqs[number] = row.seq
+                if row.due_at is not None:
+                    self.due.append((row.due_at, number))
                 left.append((key, pack_row(row)))
         return left
 
@@ -307,6 +310,9 @@ def _put_chunks(
         entries = unpack_chunk(target.read(chunk.name), chunk)
         table = _table(chunk)
         if cut is not None:
+            if table == DUE:
+                # It is derived from the rows, and made again when they are known.
+                continue
             choose_left = {LOG: cut.frames, THREADS: cut.rows, SNAPS: cut.snapshots, NAME_TABLE: cut.names}
             if table in choose_left:
                 entries = choose_left[table](entries)
@@ -334,47 +340,23 @@ def _mend_position(tables: Builder, cut: _Cut | None) -> Position:
     return position
 
 
-def _summarise(fresh: Path, cut: _Cut, summarise: Summarise) -> None:
-    """Let the directory show how the threads that stand at another record stand."""
-    with Log.open(fresh, create=False, readonly=True, force=True) as log:
-        rows = []
-        for thread in cut.moved:
-            row = log.store.row(thread)
-            assert row is not None, "its row was written"
-            status, graph, step, due, due_at = summarise(log, thread)
-            seqs = log.store.snapshots(thread)
-            rows.append(
-                row._replace(
-                    status=status,
-                    graph=graph,
-                    step=step,
-                    next=due,
-                    due_at=due_at,
-                    snapshot_seq=seqs[-1] if seqs else 0,
-                )
-            )
+def _summarise(fresh: Path, cut: _Cut, summarise: Summarise | None) -> None:
+    """Let the directory show how the threads that stand at another record stand, and when they are due."""
+    rows = []
+    if summarise is not None:
+        with Log.open(fresh, create=False, readonly=True, force=True) as log:
+            rows = [_summarised(log, thread, summarise) for thread in cut.moved]
+    due = [(row.due_at, row.number) for row in rows if row.due_at is not None]
     with builder(fresh) as tables:
         for row in rows:
             tables.put(THREADS, [(number_key(row.number), pack_row(row))])
+        tables.put(DUE, [(pair_key(*each), b"") for each in sorted([*cut.due, *due])])
 
 
-def _verified(fresh: Path, source: str, progress: Progress) -> Report:
-    """Verify the new log before anybody can find it.
-
-    Raises:
-        BackupDamaged: It is not whole.
-    """
-    problems = walk_pages(str(fresh))
-    report = Report((), 0, 0, 0, 0, 0)
-    if not problems:
-        try:
-            with Log.open(fresh, create=False, readonly=True, force=True) as log:
-                report = verify(log, structure=False, progress=progress)
-            problems = [f"{problem.thread} {problem.what}".strip() for problem in report.problems]
-        except LogCorrupt as error:
-            problems = [error.message]
-    if problems:
-        message = f"The log restored from {source} is damaged, and was given up: {problems[0]}."
-        hint = "The log was damaged when it was backed up: use an earlier generation."
-        raise BackupDamaged(message, hint=hint, report=problems)
-    return report
+def _summarised(log: Log, thread: str, summarise: Summarise) -> Row:
+    row = log.store.row(thread)
+    assert row is not None, "its row was written"
+    status, graph, step, due, due_at = summarise(log, thread)
+    seqs = log.store.snapshots(thread)
+    newest = seqs[-1] if seqs else 0
+    return row._replace(status=status, graph=graph, step=step, next=due, due_at=due_at, snapshot_seq=newest)
