@@ -24,12 +24,16 @@ from walgraph.tools import errors as tool_errors
 from walgraph.wal import (, backup_format, due, exporting, frame, item_layout, mail_layout, record, saved_record, tagged
     backup_format,
     due,
+    backup_format,
+    due,
+    exporting,
     frame,
     item_layout,
     mail_layout,
     record,
     saved_record,
     submission_layout,
+    tagged,
 )
 from walgraph.wal import errors as wal_errors
 
