@@ -29,13 +29,17 @@ from ..wal.frame import HEADER_BYTES, Header
 from ..wal.log import Log
 from ..wal.progress import Progress
 from ..wal.record import NUMBERS, StateFolded, TaskFinished
+from ..wal.saved_record import SAVED_KINDS
 from ..wal.still import still
 from .options import as_json, opened, placed, words
 from .progress import progress
 from .render import Column, Page
 
 LARGEST = 10
-NAMES = {number: kind.__name__ for kind, number in NUMBERS.items()}
+NAMES = {
+    **{number: kind.__name__ for kind, number in NUMBERS.items()},
+    **{number: kind.__name__ for number, kind in SAVED_KINDS.items()},
+}
 FINISHED, FOLDED = NUMBERS[TaskFinished], NUMBERS[StateFolded]
 HOUR = 3600 * 10**9
 FEW_HOURS = 48

@@ -9,8 +9,9 @@
     {"end": {"lines", "sha256"}}        the last line: how many came before, and the hash of them all
 
 A record is {"kind": its name, "fields": {…}} with the fields that ``wal.record`` declares, in their order; those that
-were left off at the end have their defaults. One that could not be written back so is {"raw": base64}. Values are as
-``wal.tagged`` writes them; bytes in rows and headers are hexadecimal.
+were left off at the end have their defaults. One of a kind that is declared elsewhere is {"array": […]}, as it lies in
+the log, and one that could not be written back so {"raw": base64}. Values are as ``wal.tagged`` writes them; bytes in
+rows and headers are hexadecimal.
 
 Invariants:
 1. What ``wal.importing`` makes of the lines has the same rows, frames, checksums, snapshots, values and entries.
@@ -146,6 +147,8 @@ def record_shape(data: bytes) -> dict[str, Any]:
         name, fields = KINDS[array[0]]
         if len(array) - 1 <= len(fields):
             return {"kind": name, "fields": dict(zip(fields, array[1:], strict=False))}
+    if type(array) is list:
+        return {"array": array}
     return {"raw": base64.b64encode(data).decode()}
 
 
@@ -158,6 +161,8 @@ def record_bytes(shape: dict[str, Any]) -> bytes:
     """
     if "raw" in shape:
         return base64.b64decode(shape["raw"], validate=True)
+    if "array" in shape:
+        return untagged(shape["array"])
     return untagged([NAMES[shape["kind"]], *shape["fields"].values()])
 
 

@@ -55,7 +55,7 @@ def test_every_golden_record_comes_back_byte_for_byte(path: Path) -> None:
     """Each kind of record, by the names of its fields."""
     for data in slices(bytes.fromhex(path.read_text())):
         shape = json.loads(json.dumps(record_shape(data)))
-        assert shape["kind"] == path.stem.partition("-")[0].partition(".")[0]
+        assert "array" in shape or shape["kind"] == path.stem.partition("-")[0].partition(".")[0]
         assert record_bytes(shape) == data
 
 
