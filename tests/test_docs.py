@@ -21,9 +21,7 @@ import walgraph
 from walgraph.engine import errors as engine_errors
 from walgraph.replay import errors as replay_errors
 from walgraph.tools import errors as tool_errors
-from walgraph.wal import (, backup_format, due, exporting, frame, item_layout, mail_layout, record, saved_record, tagged
-    backup_format,
-    due,
+from walgraph.wal import (
     backup_format,
     due,
     exporting,
