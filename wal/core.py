@@ -84,7 +84,8 @@ class Core:
             from .watch import Watch
 
             with _registry_lock:
-                self._watch = self._watch or Watch(self.store, is_shared=bool(self.name))
+                if self._watch is None:
+                    self._watch = Watch(self.store, is_shared=bool(self.name))
         return self._watch
 
     def close(self) -> None:
