@@ -10,7 +10,7 @@ It must not run anything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias
 
 from ..replay.blueprint import Blueprint
 from ..replay.channel import BaseChannel, LastValue
@@ -27,6 +27,7 @@ from .settings import (
     checked_breakpoints,
     checked_cache,
     checked_durability,
+    checked_on_change,
     checked_on_mismatch,
     ensure_valid_checkpointer,
 )
@@ -36,12 +37,20 @@ from .typed import ContextT, InputT, NodeInputT, OutputT, Parametrised, StateNod
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
+    from ..replay.errors import GraphChanged
     from ..wal.log import Log
     from ..wal.record import Target
     from .cache import BaseCache
     from .control import Durability, OnMismatch
     from .policy import CachePolicy, Timeout, TimeoutPolicy
     from .retry import RetryPolicy
+
+    OnChange: TypeAlias = (
+        Callable[[dict[str, Any], GraphChanged], Any]
+        | CompiledGraph[Any, Any, Any, Any]
+        | Literal["drop"]
+        | None
+    )
 
 
 DEFAULT_HANDLER = "__default_error_handler__"
@@ -312,6 +321,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
         name: str | None = None,
         durability: Durability | None = None,
         on_mismatch: OnMismatch | None = None,
+        on_change: OnChange = None,
     ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
         """Check the drawing and make a graph that can be run.
 
@@ -326,6 +336,10 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
             durability: The mode for calls that name none.
             on_mismatch: What is done about ``@task`` calls that are not the recorded ones: ``raise`` NonDeterminism,
                 ``rerun`` them, or ``accept`` what is recorded; None for ``raise``, or what the graph around it says.
+            on_change: What is done about a thread whose unfinished step needs what this graph has not. The graph that
+                it had before: that carries it on. A function of its values and the ``GraphChanged``: it returns the
+                values that change, or a ``Command`` that also says where to go on. ``drop``: what is gone is given up.
+                None: ``GraphChanged`` is raised.
 
         Raises:
             InvalidGraph: The drawing does not make sense.
@@ -343,6 +357,7 @@ class StateGraph(Parametrised, Generic[StateT, ContextT, InputT, OutputT]):
             context_schema=self.context_schema,
             debug=debug,
             on_mismatch=checked_on_mismatch(on_mismatch),
+            on_change=checked_on_change(on_change),
         )
         self.compiled = True
         return CompiledGraph(self._program(name or "LangGraph"), settings, self)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 HINT = (
     "Bring back what is due under its old name, let it finish with the old code, or start the thread anew with an "
-    "input; update_state(config, values, as_node=...) also settles the open step."
+    "input; update_state(config, values, as_node=...) also settles the open step, and compile(on_change=...) does so "
+    "for all threads."
 )
 
 
@@ -59,7 +60,11 @@ def check_thread(run: Run, opening: Sequence[Record], recorded: Mapping[str, Any
     if root is None:
         return
     changed = differences(recorded, run.program.description) if recorded is not None else []
-    check_graph(run, run.program, root, f" Changes since: {'; '.join(changed) or 'unknown'}")
+    try:
+        check_graph(run, run.program, root, f" Changes since: {'; '.join(changed) or 'unknown'}")
+    except GraphChanged as error:
+        error.details["changes"] = changed
+        raise
     programs: dict[str, Program | None] = {}
     scopes = (scope for scope in (*state.scopes, *state.unread) if scope)
     # A graph's namespace has fewer parts than those of the graphs that its tasks run.

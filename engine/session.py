@@ -34,7 +34,7 @@ from . import show
 from .config import merged, thread_of
 from .context import current, watching
 from .control import Command
-from .errors import GraphInterrupt, InvalidUpdateError
+from .errors import GraphChanged, GraphInterrupt, InvalidUpdateError
 from .loop import End, Loop
 from .nested import blueprints_of, lasting
 from .opening import nested_opening, not_found, opening, was_cancelled
@@ -273,7 +273,17 @@ class Session:
             from .graph_check import check_thread
 
             recorded = None if state.graph is None else log.shared(state.graph, lenient=True)
-            check_thread(run, records, recorded)
+            try:
+                check_thread(run, records, recorded)
+            except GraphChanged as changed:
+                if self.graph.settings.on_change is None or fork is not None:
+                    raise
+                from .changing import carried_over, pinned
+
+                if (old := pinned(self.graph)) is not None:
+                    self.graph = old
+                    return self._logged(given, log, writer)
+                records = carried_over(run, given, records, changed, self.graph.settings.on_change)
         # From here on there is a run to settle.
         self._run = run
         run.attendance = self._attendance = Attendance(log.watch, run)

@@ -40,6 +40,8 @@ class Settings(NamedTuple):
     cache: Any = None
     on_mismatch: str | None = None
     """What is done about calls that are not the recorded ones; None for what the graph above says, or ``raise``."""
+    on_change: Any = None
+    """What is done about a thread that needs what the graph lost; see ``changing``."""
     config: dict[str, Any] | None = None
     """What ``with_config`` was given: below the config of every call."""
 
@@ -160,6 +162,20 @@ def checked_on_mismatch(what: str | None) -> str | None:
         message = f"unknown on_mismatch {what!r}; there are {', '.join(MISMATCHES)}"
         raise ValueError(message)
     return what
+
+
+def checked_on_change(how: Any) -> Any:
+    """Return what may be done about a graph that changed.
+
+    Raises:
+        ValueError: It is neither ``"drop"``, nor a function, nor a graph.
+    """
+    if how is None or how == "drop" or hasattr(how, "parts") or callable(how):
+        return how
+    message = (
+        f"unknown on_change {how!r}; there are 'drop', a function of values and difference, and the old graph"
+    )
+    raise ValueError(message)
 
 
 def checked_breakpoints(names: Sequence[str] | str | None, nodes: Sequence[str]) -> Sequence[str] | str:
