@@ -157,7 +157,7 @@ class TaskFunction(Generic[P, R]):
         future: SyncAsyncFuture[R]
         drop = False
         if outcome is not None and (held := outcome.call) is not None and held[:2] != call[:2]:
-            drop = _stands(outcome, self.once) and _is_rerun(caller, path, held, call)
+            drop = _stands(outcome, self.once) and _is_rerun(caller, path, outcome, held, call)
             if drop:
                 outcome = None
         if run.modes:
@@ -359,7 +359,11 @@ def _records(done: Done, context: CallContext[Run]) -> tuple[Record, ...]:
 
 
 def _is_rerun(
-    caller: TaskContext[Run], path: Path, recorded: tuple[str, bytes, str], attempted: tuple[str, bytes, str]
+    caller: TaskContext[Run],
+    path: Path,
+    outcome: Outcome,
+    recorded: tuple[str, bytes, str],
+    attempted: tuple[str, bytes, str],
 ) -> bool:
     """Return whether a call is made though another is recorded in its place; if not, what is recorded counts.
 
@@ -371,7 +375,8 @@ def _is_rerun(
         return False
     from .determinism import is_rerun
 
-    return is_rerun(caller, path, recorded, attempted)
+    # Of what is in doubt neither may count: nobody would find out any more what became of it.
+    return is_rerun(caller, path, recorded, attempted, must_match=outcome.intent is not None)
 
 
 def end_of_history(path: Path, call: tuple[str, bytes, str]) -> BaseException:

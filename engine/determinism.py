@@ -62,8 +62,17 @@ class Refused:
         raise self.error
 
 
-def is_rerun(caller: TaskContext[Run], path: Path, recorded: CallMade, attempted: CallMade) -> bool:
+def is_rerun(
+    caller: TaskContext[Run], path: Path, recorded: CallMade, attempted: CallMade, *, must_match: bool = False
+) -> bool:
     """Decide what becomes of a call that is not the recorded one.
+
+    Args:
+        caller: The task that makes it.
+        path: Its place.
+        recorded: What the log holds there.
+        attempted: What is called.
+        must_match: Whether neither will do, whatever ``on_mismatch`` says.
 
     Returns:
         True if it is to be made, False if what is recorded counts.
@@ -71,7 +80,7 @@ def is_rerun(caller: TaskContext[Run], path: Path, recorded: CallMade, attempted
     Raises:
         NonDeterminism: Neither; it says what is recorded, what was called, and what is the likely cause.
     """
-    if caller.run.on_mismatch != "raise":
+    if caller.run.on_mismatch != "raise" and not must_match:
         return caller.run.on_mismatch == "rerun"
     cause, why = _likely(caller, path, recorded, attempted)
     place = "/".join(map(str, path))

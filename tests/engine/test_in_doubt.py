@@ -232,13 +232,14 @@ def test_a_cancelled_run_leaves_it_in_doubt(log, durability) -> None:
     assert begun == [1]
 
 
-def test_what_is_in_doubt_is_compared_before_anybody_is_asked(way, log) -> None:
-    """G9 holds for intents: other arguments in the place of a lost attempt stop the run."""
+@pytest.mark.parametrize("what", ["raise", "rerun", "accept"])
+def test_what_is_in_doubt_is_compared_before_anybody_is_asked(way, log, what) -> None:
+    """G9 holds for intents: other arguments in the place of a lost attempt stop the run, whatever is set."""
     asked: list = []
     world = World(way, log, reconcile=says("paid", asked=asked))
     world.lose()
 
-    @entrypoint(log, name="flow")
+    @entrypoint(log, name="flow", on_mismatch=what)
     @way.flow
     def changed(amount):
         return (yield world.pay("eve", amount))
