@@ -49,6 +49,7 @@ from .engine.errors import (
     AnswerError,
     AttemptsLost,
     CannotPark,
+    DeadlineExceeded,
     EmptyInputError,
     GraphBubbleUp,
     GraphDrained,
@@ -70,6 +71,7 @@ from .engine.errors import (
     RecordedError,
     RunCancelled,
     RunParked,
+    SignalTimeout,
     StepTimeout,
     TransactionEnded,
     UnknownInterruptError,
@@ -83,6 +85,7 @@ from .engine.retry import RetryPolicy
 from .engine.run_control import RunControl
 from .engine.runtime import ExecutionInfo, Runtime
 from .engine.settings import Checkpointer, ensure_valid_checkpointer
+from .engine.suspend import GraphSuspended, Suspension
 from .replay.channel import (
     MISSING,
     AnyValue,
@@ -127,6 +130,7 @@ from .wal.errors import (
     RunNotFound,
     StaleWriter,
     ThreadBusy,
+    ThreadDeleted,
     ThreadNotFound,
     UnknownType,
     WalgraphError,
@@ -180,6 +184,7 @@ if typing.TYPE_CHECKING:
     )
     from .engine.stores import InMemoryStore, LogStore
     from .engine.submit import RunHandle, asubmit, define_queue, forget_runs, submit
+    from .engine.timer import sleep, sleep_until, wait_for
     from .engine.transactional import purge_outcomes, transactional
     from .engine.worker import Worker
     from .tools.restoring import restore
@@ -245,10 +250,13 @@ _ON_DEMAND = {
     "replay_thread": ".engine.replaying",
     "resolve_effect": ".engine.resolve",
     "restore": ".tools.restoring",
+    "sleep": ".engine.timer",
+    "sleep_until": ".engine.timer",
     "submit": ".engine.submit",
     "task": ".engine.functional",
     "transactional": ".engine.transactional",
     "uuid4": ".engine.recorded",
+    "wait_for": ".engine.timer",
 }
 """Public names that many programs never use, and the modules that are loaded when one does."""
 
@@ -298,6 +306,7 @@ __all__ = [
     "CompiledStateGraph",
     "CurveStyle",
     "CustomStreamPart",
+    "DeadlineExceeded",
     "DebugPayload",
     "DebugStreamPart",
     "Divergence",
@@ -316,6 +325,7 @@ __all__ = [
     "GraphInterrupt",
     "GraphOutput",
     "GraphRecursionError",
+    "GraphSuspended",
     "InMemoryCache",
     "InMemoryStore",
     "IndexConfig",
@@ -380,6 +390,7 @@ __all__ = [
     "SearchItem",
     "SearchOp",
     "Send",
+    "SignalTimeout",
     "StaleWriter",
     "StateGraph",
     "StateSnapshot",
@@ -388,11 +399,13 @@ __all__ = [
     "StreamMode",
     "StreamPart",
     "StreamWriter",
+    "Suspension",
     "TTLConfig",
     "TaskPayload",
     "TaskResultPayload",
     "TasksStreamPart",
     "ThreadBusy",
+    "ThreadDeleted",
     "ThreadHead",
     "ThreadNotFound",
     "TimeoutPolicy",
@@ -431,8 +444,11 @@ __all__ = [
     "replay_thread",
     "resolve_effect",
     "restore",
+    "sleep",
+    "sleep_until",
     "submit",
     "task",
     "transactional",
     "uuid4",
+    "wait_for",
 ]

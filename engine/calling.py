@@ -37,6 +37,7 @@ from .failure import add_notes, ended_by, packed, unpacked
 from .interrupt import shown
 from .node import Callee, check_stoppable, name_of
 from .show import called, start
+from .suspend import GraphSuspended
 from .task import acarry_out, carry_out, check_calls, may_cache, place_of, tried
 from .wish import Ask, Call, Note
 
@@ -168,6 +169,8 @@ class TaskFunction(Generic[P, R]):
             return SyncAsyncFuture.failed(self._failed_before(caller, path, outcome))
         if outcome is not None and (pending := outcome.pending()):
             return SyncAsyncFuture.failed(GraphInterrupt(shown(pending)))
+        if outcome is not None and outcome.waits and outcome.asleep():
+            return SyncAsyncFuture.failed(GraphSuspended())
         if run.is_replayed:
             return SyncAsyncFuture.failed(end_of_history(path, call))
         context = CallContext(caller, path, self.name)

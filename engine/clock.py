@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from ..wal.head import moment, nanoseconds
+from ..wal.mail import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,9 +122,10 @@ async def apause(seconds: float) -> None:
 @contextmanager
 def using(clock: Clock) -> Iterator[Clock]:
     """Let all runs of this process go by another clock for a while."""
-    global current  # noqa: PLW0603 - one clock for the process is what this module is for.
-    before, current = current, clock
+    global current
+    before, stamping = current, Stamp.time_ns
+    current, Stamp.time_ns = clock, clock.time_ns
     try:
         yield clock
     finally:
-        current = before
+        current, Stamp.time_ns = before, stamping

@@ -133,6 +133,7 @@ class TaskContext(Generic[RunT]):
     attempt = 1
     first_at = 0
     questions = 0
+    waits = 0
     subgraphs = 0
     asked: tuple[Question, ...] = ()
     pushed: tuple[Write, ...] = ()
@@ -166,7 +167,7 @@ class TaskContext(Generic[RunT]):
         self.children = []
         self.keys = None
         self.failing = self.failures = self.kept = ()
-        self.questions = 0
+        self.questions = self.waits = 0
         self.subgraphs = 0
         self.asked = ()
         self.pushed = ()

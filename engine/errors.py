@@ -12,6 +12,8 @@
     ├── NodeTimeoutError        WAL-E230  it: an attempt took longer than it may
     ├── StepTimeout             WAL-E231  it: a superstep took longer than it may      (a TimeoutError)
     ├── InvalidCacheKey         WAL-E232  you: a key_func returned no key              (a TypeError)
+    ├── SignalTimeout           WAL-E235  it: no signal was sent in time               (a TimeoutError)
+    ├── DeadlineExceeded        WAL-E236  it: a run was not done by its deadline       (a TimeoutError)
     ├── InvalidNamespaceError   WAL-E240  you: a store cannot have such a namespace    (a ValueError)
     ├── InvalidCallKey          WAL-E245  you: a call's key is none, or was used before (a ValueError)
     ├── OutcomeUnknown          WAL-E250  you: find out whether an effect took place
@@ -23,6 +25,7 @@
     └── RunParked               WAL-E261  it: the run keeps killing its process
     Parked (BaseException): not errors; they travel through user code and stop a task or a run
     ├── GraphInterrupt          a task asks
+    │   └── GraphSuspended      a task sleeps, or waits for a signal (``engine.suspend``)
     ├── ParentCommand           a task steers the graph above
     ├── GraphDrained            the run was asked to stop between steps
     └── GraphCancelled          the run was cancelled
@@ -48,6 +51,7 @@ from ..replay.errors import (
     NonDeterminism,
 )
 from ..wal.errors import NotAvailable, WalgraphError
+from ..wal.head import moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +62,7 @@ __all__ = [
     "AttemptsLost",
     "CannotPark",
     "CheckpointNotFound",
+    "DeadlineExceeded",
     "EmptyChannelError",
     "EmptyInputError",
     "GraphBubbleUp",
@@ -86,6 +91,7 @@ __all__ = [
     "RecordedError",
     "RunCancelled",
     "RunParked",
+    "SignalTimeout",
     "StepTimeout",
     "TransactionEnded",
     "UnknownInterruptError",
@@ -208,6 +214,29 @@ class StepTimeout(WalgraphError, TimeoutError):
     """A superstep took longer than the graph's ``step_timeout``; what had finished is recorded."""
 
     code = "WAL-E231"
+
+
+class SignalTimeout(WalgraphError, TimeoutError):
+    """``wait_for`` waited as long as it was told to, and no signal of that name was sent; it stays so on replay."""
+
+    code = "WAL-E235"
+
+
+class DeadlineExceeded(WalgraphError, TimeoutError):
+    """A run was not done when its deadline passed; what had finished is recorded."""
+
+    code = "WAL-E236"
+
+    @classmethod
+    def of(cls, thread: str, deadline: int) -> DeadlineExceeded:
+        """Return the error of a thread whose run's deadline, in nanoseconds since 1970, has passed."""
+        when = moment(deadline)
+        return cls(
+            f"The run of thread {thread!r} was to have ended by {when:%Y-%m-%d %H:%M:%S} UTC (deadline).",
+            hint='invoke(None, {..., "deadline": later}) goes on with what is recorded.',
+            thread=thread,
+            deadline=when,
+        )
 
 
 class InvalidNamespaceError(WalgraphError, ValueError):

@@ -31,6 +31,7 @@ from ..replay.live import live_values
 from ..replay.plan import Begin, Commit, Execute, Fail, Suspend, plan
 from ..replay.questions import open_questions
 from ..replay.state import new
+from ..replay.waits import open_waits
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
 from ..wal.named import NamedTuple
@@ -43,9 +44,11 @@ from ..wal.record import (
     TaskFinished,
     TaskInterrupted,
 )
+from . import clock
 from .context import TaskContext
 from .effect import Append, Perform, Publish
 from .errors import (
+    DeadlineExceeded,
     GraphCancelled,
     GraphDrained,
     GraphInterrupt,
@@ -62,6 +65,7 @@ from .run import Breakpoints
 from .show import closed, ended, left, questions, starts, stopped
 from .steering import command_given
 from .stream import settled
+from .suspend import Suspension, how_parked, suspensions
 from .task import perform
 
 if TYPE_CHECKING:
@@ -83,6 +87,8 @@ class End(NamedTuple):
     error: BaseException | None = None
     interrupts: tuple[Interrupt, ...] = ()
     output: Any = None
+    suspended: tuple[Suspension, ...] = ()
+    """What it sleeps for and waits for."""
 
 
 class Loop:
@@ -149,6 +155,8 @@ class Loop:
         before = run.breakpoints.before
         if before and graph.base != run.resumed_at and Breakpoints.match(before, self._names(graph)):
             return self._park()
+        if run.deadline is not None and (late := self._too_late()) is not None:
+            return late
         if run.control is not None and run.control.drain_reason is not None:
             return _asked_to_stop(run.control.stopped())
         self.draft.add(new(StepStarted, (run.scope, step, graph.due, len(graph.sends))))
@@ -317,18 +325,32 @@ class Loop:
     def _suspend(self) -> End:
         """Stop until somebody answers."""
         run, graph = self.run, self.draft.graph
+        if (late := self._too_late()) is not None:
+            return late
         # Questions of subgraphs are recorded in their own scopes, also those that nobody here has waited for.
         asked = open_questions(self.draft.state(), run.scope)
         interrupts = shown(item.question for item in asked)
+        waits = open_waits(self.draft.state(), run.scope)
         self.events.extend(questions(run, self.draft.state(), asked, self.output))
         # An answer that did not fit is told to whoever gave it; what it was to answer stays open.
         refused = next((error for error in self.errors.values() if is_invalid_resume(error)), None)
         how = "interrupted" if asked else "parked"
+        suspended: tuple[Suspension, ...] = ()
+        if waits:
+            suspended = suspensions(self.draft.state(), waits)
+            how = "interrupted" if asked else how_parked(waits)
         if run.scope:
-            return End(how, refused, interrupts)
+            return End(how, refused, interrupts, None, suspended)
         output = self.output(live=True)
-        self.events.extend(left(run, graph, output, is_asking=bool(asked)))
-        return End(how, refused, interrupts, output)
+        self.events.extend(left(run, graph, output, suspended, is_asking=bool(asked)))
+        return End(how, refused, interrupts, output, suspended)
+
+    def _too_late(self) -> End | None:
+        """Return how a run ends whose deadline has passed."""
+        deadline = self.run.deadline
+        if deadline is None or clock.now() < deadline:
+            return None
+        return End("failed", DeadlineExceeded.of(self.run.thread, deadline))
 
     def _park(self) -> End:
         """Stop at a static breakpoint."""

@@ -20,6 +20,7 @@ It must not append.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..replay.branch import adopted, branch, is_copied, stripped
@@ -30,12 +31,15 @@ from ..replay.plan import Finish, plan
 from ..replay.questions import Asked, answering, open_questions
 from ..replay.recover import recover
 from ..replay.scopes import is_current
+from ..wal.head import nanoseconds
 from ..wal.record import Edit, Question, RunResumed, RunStarted, StateEdited, TaskAnswered, ThreadCreated
+from . import clock
 from .control import NO_ANSWER, Command
 from .errors import AnswerError, EmptyInputError, InvalidUpdateError, RunCancelled
 from .metadata import checkpoint_metadata, new_notes
 from .nested import blueprints_of
 from .outcome import target_of, writes_of
+from .recorder import PARKED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +80,9 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Origin | None) 
     if given is None or isinstance(given, Command):
         _refuse_cancelled(run, state, fork)
     notes = new_notes(run.config, state.root())
-    resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes)
+    deadline = _deadline(run, now)
+    run.deadline = state.deadline if deadline is None else deadline
+    resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes, deadline)
     if isinstance(given, Command):
         return records + _commanded(run, given, resume, fork, state, renamed)
     if given is None:
@@ -85,11 +91,13 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Origin | None) 
             raise EmptyInputError(message, hint=f"Thread {run.thread!r} has no run to resume: pass an input.")
         if fork is not None:
             return [*records, *_branch(run, fork, fork.begun(), state.seq).records, resume]
-        return [] if _is_finished(state.scopes[""]) else [*records, resume]
+        return [] if _is_finished(state.scopes[""]) else _resumed(run, records, resume, state)
     if fork is not None:
         records.extend(_branch(run, fork, fork.begun(), state.seq, "branch").records)
     metadata = checkpoint_metadata(run.config)
-    records.append(RunStarted("", now, run.run_id, given, graph, recorder.durability, _epoch(run), metadata))
+    run.deadline = deadline
+    started = RunStarted("", now, run.run_id, given, graph, recorder.durability, _epoch(run), metadata)
+    records.append(started if deadline is None else started._replace(deadline=deadline))
     return records
 
 
@@ -168,11 +176,40 @@ def _commanded(
         for record in begun.records:
             state = fold(run.recorder.blueprints.get, state, state.seq + 1, record)
     records.append(resume)
+    if fork is None:
+        records.extend(_woken(run, state))
     if command.resume is not NO_ANSWER:
         records.extend(_answers(run, state, command.resume, renamed))
     if has_edit:
         records.append(StateEdited("", resume.at, "command", (edit_of(run, command),)))
     return records
+
+
+def _resumed(run: Run, records: list[Record], resume: RunResumed, state: ThreadState) -> list[Record]:
+    """Take up what is unfinished: nothing is recorded if all of it waits for its time or a signal."""
+    woken = _woken(run, state)
+    if not woken and resume.deadline is None and _is_at_rest(run, state):
+        return []
+    return [*records, resume, *woken]
+
+
+def _woken(run: Run, state: ThreadState) -> list[Record]:
+    """Return the records of what tasks of the thread waited for until now; most threads wait for nothing."""
+    root = state.root()
+    if root is None or root.ended not in PARKED:
+        return []
+    from .waking import wake_ups
+
+    return wake_ups(run, state)
+
+
+def _is_at_rest(run: Run, state: ThreadState) -> bool:
+    root = state.root()
+    if root is None or root.ended not in PARKED or (run.deadline is not None and clock.now() >= run.deadline):
+        return False
+    from .waking import is_at_rest
+
+    return is_at_rest(state)
 
 
 def _answers(run: Run, state: ThreadState, given: Any, renamed: Mapping[str, str]) -> Sequence[TaskAnswered]:
@@ -274,6 +311,27 @@ def _branch(run: Run, fork: Origin, moment: ThreadState | None, seq: int, how: s
         # An input begins the graph anew, whatever its subgraphs were at.
         moment = moment._replace(scopes={**moment.scopes, "": stripped(moment.scopes[""])})
     return branch(run.thread, seq, run.recorder.now(), moment, how=how)
+
+
+def _deadline(run: Run, now: int) -> int | None:
+    """Return when the config says that the run is to have ended: a time, or so long from now.
+
+    Raises:
+        ValueError: It is a time without a zone, or no positive number of seconds.
+        TypeError: It is something else.
+    """
+    given = run.config.get("deadline")
+    if given is None:
+        return None
+    from .timer import length_of
+
+    if isinstance(given, datetime):
+        return nanoseconds(given)
+    length = length_of(given, "config['deadline']")
+    if length <= 0:
+        message = f"config['deadline'] must be a time, or how long from now, not {given!r}"
+        raise ValueError(message)
+    return now + length
 
 
 def _is_finished(graph: GraphState) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, NotRequired, TypeAlias, TypedDict, TypeVar
 
 from .control import Interrupt
+from .suspend import Suspension
 
 Namespace: TypeAlias = tuple[str, ...]
 """Where a graph runs: ``node:task_id`` for each level below the root."""
@@ -149,10 +150,12 @@ class GraphOutput(Generic[OutputT]):
     Args:
         value: The output: a dict, or an instance of the output schema if that is a dataclass or a pydantic model.
         interrupts: The questions that the run stopped to ask.
+        suspended: What the run sleeps for and waits for.
     """
 
     value: OutputT
     interrupts: tuple[Interrupt, ...] = ()
+    suspended: tuple[Suspension, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         """Return a value by its key, as if this were the dict of version 1; deprecated, as in LangGraph.

@@ -34,9 +34,10 @@ from ..replay.fold import attach, fold
 from ..replay.identity import lives_one_step
 from ..replay.plain import thread_to_plain
 from ..replay.plan import unfinished
+from ..replay.waits import due_at
 from ..wal.codec import Decoder, Encoder
 from ..wal.frame import Summary
-from ..wal.record import Forked, RunEnded, StateEdited, StateFolded, ThreadCreated
+from ..wal.record import Forked, RunEnded, SignalReceived, StateEdited, StateFolded, ThreadCreated
 from . import clock
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ..wal.log import Log
     from ..wal.record import Record
     from ..wal.writer import Writer
+    from .mailroom import Mailroom
 
 SNAPSHOT_RECORDS = 512
 """A snapshot is not worth taking before this many records were folded since the last."""
@@ -57,6 +59,10 @@ SNAPSHOT_GROWTH = 3
 
 SUMMARY_NAMES = 8
 """How many of the nodes that come next the directory of threads shows."""
+
+
+PARKED = frozenset({"interrupted", "sleeping", "waiting"})
+"""How a run ends that goes on when something comes, or when its time has come."""
 
 
 class Batch:
@@ -119,6 +125,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._busy = False
         self._queue: list[Batch] = []
+        self._mailroom: Mailroom | None = None
         self._encoder = Encoder() if self.durability == "exit" else None
 
     def now(self) -> int:
@@ -130,6 +137,16 @@ class Recorder:
         with self._lock:
             self.blueprints[scope] = blueprint
             self.state = attach(self.blueprints.get, self.state, scope)
+
+    def mailroom(self) -> Mailroom:
+        """Return what this run takes from the thread's mailbox."""
+        from .mailroom import Mailroom
+
+        assert self.log is not None, "only what is kept can be sent signals"
+        with self._lock:
+            if self._mailroom is None:
+                self._mailroom = Mailroom(self.log, self.thread)
+            return self._mailroom
 
     def record(
         self, records: Sequence[Record], base: ThreadState | None = None, draft: ThreadState | None = None
@@ -321,6 +338,8 @@ class Recorder:
             packed = self._encoder.records(records)
             self._unsaved = True
             for record in records:
+                if record.__class__ is SignalReceived and self.writer is not None:
+                    self.writer.receive(record.name, record.number)
                 # What is stored of a branch follows the checkpoint that it begins at.
                 if record.__class__ is Forked and not lives_one_step(record.scope):
                     self._stored_base[record.scope] = record.origin
@@ -343,6 +362,7 @@ class Recorder:
             status = "parked" if root.due or root.sends else "done"
         if root is None:
             return Summary(status, self.name)
+        due = due_at(state) if status in PARKED else None
         # While a run is on its way, only a finished step changes what is next; a fan-out of thousands must not
         # look at thousands of outcomes each time one of them ends.
         if status != "running":
@@ -351,7 +371,7 @@ class Recorder:
             following = (*root.due[:SUMMARY_NAMES], *(send[0] for send in root.sends[:SUMMARY_NAMES]))
         else:
             following = root.due
-        return Summary(status, self.name, root.step, following[:SUMMARY_NAMES])
+        return Summary(status, self.name, root.step, following[:SUMMARY_NAMES], due)
 
     def _adopt(self, batches: list[Batch], folded: Sequence[Record]) -> None:
         """Fold what is in the log now, and wake those who waited."""
@@ -409,7 +429,10 @@ class Recorder:
         if self._created_at is not None:
             records.append(ThreadCreated(self._created_at, self.thread, None))
         records.append(StateFolded(state.seq, thread_to_plain(state)))
-        summary = Summary(root.ended or "running", self.name, root.step, unfinished(root)[:SUMMARY_NAMES])
+        due = due_at(state) if root.ended in PARKED else None
+        summary = Summary(
+            root.ended or "running", self.name, root.step, unfinished(root)[:SUMMARY_NAMES], due
+        )
         writer.append(records, summary, registry=self.registry)
         self._created_at = None
         self._stored_base = {scope: graph.base for scope, graph in scopes.items()}

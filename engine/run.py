@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..replay.state import GraphState
     from ..wal.record import Path
     from .cache import BaseCache
-    from .context import Chat, Watcher
+    from .context import Chat, TaskContext, Watcher
     from .errors import NodeError
     from .program import Program
     from .recorder import Recorder
@@ -89,6 +89,10 @@ class Run:
         self.untracked: dict[str, Any] = {}
         self.node_errors: dict[Path, NodeError] = {}
         """What the error handlers of the open step are told, by their paths."""
+        self.anchor: TaskContext[Run] | None = None
+        """The task that called this graph, if nothing is kept of it: it keeps what tasks of this graph wait for."""
+        self.deadline: int | None = None
+        """When the run is to have ended, in nanoseconds since 1970."""
         self.answers: dict[str, Any] = {}
         """Answers to questions of a graph of which nothing is kept; the task that called it keeps them."""
         self.breakpoints = Breakpoints(None, None)

@@ -39,12 +39,13 @@ from .loop import End, Loop
 from .nested import blueprints_of, lasting
 from .opening import nested_opening, not_found, opening, was_cancelled
 from .reader import Reader
-from .recorder import Recorder
+from .recorder import PARKED, Recorder
 from .run import DEFAULT_RECURSION_LIMIT, Breakpoints, Run
 from .run_control import Attendance, RunControl
-from .settings import Compiled, checked_breakpoints, checked_durability
+from .settings import Compiled, checked_breakpoints, checked_durability, checked_keys, coerced
 from .steering import command_given
 from .stream import Printer, Sink, settled
+from .suspend import GraphSuspended, Suspension, suspended, with_suspended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from .stream import Wanted
 
 
+STOPPED = PARKED | {"parked"}
+"""How a run ends that goes on later, with what its output is then."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
 """Seconds between two looks at whether a busy thread is free, for coroutines: each is twice the one before."""
 
@@ -92,13 +95,13 @@ class Session:
             message = "recursion_limit must be at least 1"
             raise ValueError(message)
         self.durability = checked_durability(durability) or graph.settings.durability or "async"
-        self.context = _coerced(context, graph.settings.context_schema)
+        self.context = coerced(context, graph.settings.context_schema)
         if self.parent is not None and context is None:
             self.context = self.parent.run.context
         self.control = (
             control or (self.parent.run.control if self.parent is not None else None) or RunControl()
         )
-        self.output_keys = _checked_keys(graph, output_keys)
+        self.output_keys = checked_keys(graph, output_keys)
         self._shows_all = False
         self.before = graph.settings.interrupt_before
         self.after = graph.settings.interrupt_after
@@ -348,6 +351,9 @@ class Session:
         run.cache = self.graph.settings.cache
         if run.cache is None and self.parent is not None:
             run.cache = self.parent.run.cache
+        if self.parent is not None:
+            run.deadline = self.parent.run.deadline
+            run.anchor = self.parent if self.graph.settings.log is False else None
         run.breakpoints = Breakpoints(self.before, self.after)
         if self.output_keys is not None:
             keys = (self.output_keys,) if isinstance(self.output_keys, str) else self.output_keys
@@ -397,8 +403,12 @@ class Session:
     def output(self) -> Any:
         """Return the output of a run that had nothing left to do."""
         self._settled = True
-        output = Loop(self.run).output()
-        return output if self.version == "v1" else self._whole(output, ())
+        loop = Loop(self.run)
+        shown = (
+            suspended(self.run.recorder.state) if loop.draft.graph.ended in {"sleeping", "waiting"} else ()
+        )
+        output = loop.output(live=bool(shown)) if not (shown and self.graph.program.is_entrypoint) else {}
+        return with_suspended(output, shown) if self.version == "v1" else self._whole(output, (), shown)
 
     def finish(self, end: End) -> Any:
         """Flush, then return the run's output or raise what ended it."""
@@ -421,29 +431,33 @@ class Session:
             if self.parent is None and end.how == "cancelled":
                 raise was_cancelled(self.run.thread, str(end.error)) from None
             raise end.error
-        if self.parent is not None and end.how in {"interrupted", "parked"}:
+        if self.parent is not None and end.how in STOPPED:
             if self.graph.settings.log is False:
                 # Nothing is kept of this graph, so its questions become those of the task that called it.
                 questions = (Question(i.id, 0, i.value, i.response_schema) for i in end.interrupts)
                 self.parent.asked = (*self.parent.asked, *questions)
+            if end.suspended and not end.interrupts:
+                raise GraphSuspended
             raise GraphInterrupt(end.interrupts)
-        is_asking = bool(end.interrupts)
-        output = end.output if end.how in {"interrupted", "parked"} else Loop(self.run).output()
+        is_asking = bool(end.interrupts or end.suspended)
+        output = end.output if end.how in STOPPED else Loop(self.run).output()
         if is_asking and self.graph.program.is_entrypoint:
             # An entrypoint has no output before it returns; what it returned last time would be misleading.
             output = {}
         if self.version != "v1":
-            return self._whole(output, end.interrupts)
-        if is_asking:
-            return {**(output if isinstance(output, dict) else {}), "__interrupt__": list(end.interrupts)}
-        return output
+            return self._whole(output, end.interrupts, end.suspended)
+        if end.interrupts:
+            output = {**(output if isinstance(output, dict) else {}), "__interrupt__": list(end.interrupts)}
+        return with_suspended(output, end.suspended) if end.suspended else output
 
-    def _whole(self, output: Any, interrupts: tuple[Interrupt, ...]) -> Any:
+    def _whole(
+        self, output: Any, interrupts: tuple[Interrupt, ...], suspended: tuple[Suspension, ...] = ()
+    ) -> Any:
         """Return the output as version 2 has it."""
         from .parts import GraphOutput
 
         value = output if isinstance(self.output_keys, str) else self.graph.program.output.modelled(output)
-        return GraphOutput(value, interrupts)
+        return GraphOutput(value, interrupts, suspended)
 
 
 def _chat_of(run: Run) -> Chat | None:
@@ -472,22 +486,3 @@ def _parent(config: dict[str, Any]) -> TaskContext[Run] | None:
         return None
     thread = config["configurable"].get("thread_id")
     return context if thread is None or str(thread) == context.run.thread else None
-
-
-def _coerced(context: Any, schema: type | None) -> Any:
-    """Return the context as an instance of its schema, if it came as a dict (LC-2)."""
-    if (
-        schema is None
-        or not isinstance(context, dict)
-        or not (hasattr(schema, "__dataclass_fields__") or hasattr(schema, "model_fields"))
-    ):
-        return context
-    return schema(**context)
-
-
-def _checked_keys(graph: Compiled, keys: Sequence[str] | str | None) -> Sequence[str] | str | None:
-    for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
-        if key not in graph.program.blueprint.channels:
-            message = f"Key {key} not in channels"
-            raise ValueError(message)
-    return keys

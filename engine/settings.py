@@ -194,3 +194,27 @@ def checked_breakpoints(names: Sequence[str] | str | None, nodes: Sequence[str])
             message = f"Interrupt node `{name}` not found"
             raise InvalidGraph(message, hint=f"The graph's nodes are {', '.join(map(repr, nodes))}.")
     return listed
+
+
+def coerced(context: Any, schema: type | None) -> Any:
+    """Return the context as an instance of its schema, if it came as a dict (LC-2)."""
+    if (
+        schema is None
+        or not isinstance(context, dict)
+        or not (hasattr(schema, "__dataclass_fields__") or hasattr(schema, "model_fields"))
+    ):
+        return context
+    return schema(**context)
+
+
+def checked_keys(graph: Compiled, keys: Sequence[str] | str | None) -> Sequence[str] | str | None:
+    """Return the channels that a caller asks for.
+
+    Raises:
+        ValueError: The graph has no channel of that name.
+    """
+    for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
+        if key not in graph.program.blueprint.channels:
+            message = f"Key {key} not in channels"
+            raise ValueError(message)
+    return keys

@@ -283,20 +283,26 @@ def questions(
                 yield from stopped(run, shown(item.question for item in items), output)
 
 
-def left(run: Run, graph: GraphState, output: Any, *, is_asking: bool) -> Iterator[Event]:
+def left(
+    run: Run, graph: GraphState, output: Any, suspended: tuple[Any, ...], *, is_asking: bool
+) -> Iterator[Event]:
     """Yield how a root graph stands that stops within a step: with what the step's other tasks have written.
 
     Args:
         run: The run.
         graph: Its state, with the outcomes of the open step.
         output: What the caller is given.
-        is_asking: Whether there are questions; otherwise a subgraph has stopped at a static breakpoint.
+        suspended: What it sleeps for and waits for.
+        is_asking: Whether there are questions; otherwise, unless it is suspended, a subgraph is at a static breakpoint.
     """
     if "values" in run.modes and not run.program.is_entrypoint:
         finished = [outcome for _, outcome in graph.outcomes.items() if outcome.status == FINISHED]
         if any(key in run.shown.keys for outcome in finished for key, _ in outcome.writes):
             yield Event(run.scope, "values", output)
-    if not is_asking:
+    if suspended:
+        if "updates" in run.modes:
+            yield Event(run.scope, "updates", {"__suspended__": suspended})
+    elif not is_asking:
         yield from stopped(run, (), lambda: output)
 
 

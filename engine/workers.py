@@ -9,7 +9,8 @@ of work and waits for another has nothing else to do, so the other is run in its
 
 Invariants:
 1. A piece of work is run once, by whoever takes it.
-2. No more than ``limit`` threads run work at once, those that help themselves included.
+2. No more than ``limit`` threads run work at once, those that help themselves included. Who rests gives its place to
+   others, and goes on at once afterwards, since somebody may hold a place and wait for it.
 3. ``close`` returns when no worker runs anything.
 
 It must not know what the work is.
@@ -19,12 +20,14 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import deque
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -82,7 +85,9 @@ class Pool:
         self._threads: list[threading.Thread] = []
         self._running: set[int] = set()
         self._idle = 0
+        self._resting = 0
         self._closed = False
+        _pools.add(self)
 
     def submit(self, call: Callable[[], T]) -> Work[T]:
         """Queue a call; a worker takes it as soon as one is free."""
@@ -92,11 +97,40 @@ class Pool:
             if self._idle:
                 self._condition.notify()
             # A thread that was woken counts as idle until it runs, so what is queued must not be more than these.
-            if self._idle < len(self._queue) and len(self._threads) < self._limit:
-                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            if self._idle < len(self._queue) and len(self._threads) < self._limit + self._resting:
+                self._start()
         return work
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def is_run_by(self, thread: int) -> bool:
+        """Return whether a thread runs work of this pool."""
+        return thread in self._running
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the pool takes no more work."""
+        return self._closed
+
+    def rest(self, thread: int) -> None:
+        """Let others run in the place of a thread."""
+        with self._condition:
+            self._running.discard(thread)
+            self._resting += 1
+            if self._queue and not self._closed:
+                if self._idle:
+                    self._condition.notify()
+                elif len(self._threads) < self._limit + self._resting:
+                    self._start()
+
+    def go_on(self, thread: int) -> None:
+        """Count a thread that rested among those that run."""
+        with self._condition:
+            self._running.add(thread)
+            self._resting -= 1
 
     def help(self, work: Work[T]) -> bool:
         """Run a piece of work in this thread, if that is allowed; return whether it was run."""
@@ -155,3 +189,29 @@ class Pool:
             # Without this the last result would live on in an idle thread's frame.
             del work
             self._leave(me)
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _pools_here() -> list[Pool]:
+    thread = threading.get_ident()
+    return [pool for pool in list(_pools) if pool.is_run_by(thread)]
+
+
+@contextmanager
+def resting() -> Iterator[None]:
+    """Let others run in this thread's place, in whatever pools it works, while it rests."""
+    thread, pools = threading.get_ident(), _pools_here()
+    for pool in pools:
+        pool.rest(thread)
+    try:
+        yield
+    finally:
+        for pool in pools:
+            pool.go_on(thread)
+
+
+def is_closing() -> bool:
+    """Return whether a pool that this thread works in waits for its work to end."""
+    return any(pool.is_closed for pool in _pools_here())

@@ -88,6 +88,7 @@ def open_waits(state: ThreadState, top: str = "") -> list[Waiting]:
                 for path, outcome in graph.outcomes.items()
                 if outcome.waits
                 for wait in outcome.asleep()
+                if not _is_abandoned(state, scope, path)
             )
     return sorted(found, key=lambda each: order(state, each.scope, each.path, each.wait.position))
 
@@ -105,6 +106,16 @@ def waking(state: ThreadState, ended: TimerFired | SignalReceived) -> Iterator[R
     yield ended
     for scope, path in around(state, ended.scope, ended.path):
         yield TaskAnswered(scope, path, ())
+
+
+def _is_abandoned(state: ThreadState, scope: str, path: Path) -> bool:
+    """Return whether a task around has finished without waiting for the one that waits."""
+    for outer, place in around(state, scope, path):
+        graph = state.scopes.get(outer)
+        outcome = None if graph is None else graph.outcomes.get(place)
+        if outcome is not None and outcome.status == FINISHED:
+            return True
+    return False
 
 
 def _outcomes_of(unread: Unread | None) -> GraphState:

@@ -27,11 +27,18 @@ This module must not know what payloads mean, nor who waits for them.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class Stamp:
+    """What stamps messages: the machine's clock, unless a test has put another one in its place."""
+
+    time_ns: Callable[[], int] = staticmethod(time.time_ns)
 
 
 class Message(NamedTuple):

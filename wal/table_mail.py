@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from .checked import name_key
 from .errors import LogCorrupt, ThreadDeleted, WalgraphError
-from .mail import Mail, Message
+from .mail import Mail, Message, Stamp
 from .mail_layout import (
     AGE,
     BOX_BYTES,
@@ -88,7 +88,7 @@ class TableMail(Mail):
                 txn.abandon()
                 return False
             number = head.last + 1
-            message_row = Message(thread, name, id, time.time_ns(), payload, number)
+            message_row = Message(thread, name, id, Stamp.time_ns(), payload, number)
             txn.put(MAIL, *pack_message(message_row, box))
             known = head.known if id is None else _remember(txn, box, id, number, head.known)
             if not head.waiting:
