@@ -77,6 +77,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
             "wal/table_store.py",
             "wal/table_items.py",
             "wal/item_view.py",
+            "wal/mail.py",
             "wal/table_mail.py",
         ),
         "wal/backup.py",  # a backup notes when it was made

@@ -343,7 +343,7 @@ def test_killed_at_any_append_no_signal_is_lost_or_doubled(when: str, mode: str,
     for number, lives in enumerate(outlived(f"MODE = {mode!r}\n{PROGRAM}", tmp_path, when)):
         count += 1
         assert lives[-1].splitlines()[-1] == "[('a', 0), ('b', 1)]", number
-    assert count > (1 if mode == "exit" else 20)
+    assert count > (1 if mode == "exit" else 10)
     for path in tmp_path.iterdir():
         with Log.open(path, create=False) as log:
             assert verify(log, structure=False).ok
