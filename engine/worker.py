@@ -32,7 +32,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from ..wal.errors import LogError
 from .assignment import LEFT, Assignment, Carried, How
 from .finding import Finder, Served, graphs_of
 from .run_control import RunControl
@@ -212,8 +211,11 @@ class Worker:
             await task
 
     def _run_quietly(self) -> None:
-        with contextlib.suppress(LogError):
+        try:
             self.run()
+        except BaseException as error:
+            # Raised where the block ends.
+            self._failure = self._failure or error
 
     # Within
 
@@ -245,9 +247,16 @@ class Worker:
 
     def _report_parked(self) -> None:
         parked, self._finder.parked = self._finder.parked, []
-        if self._on_end is not None:
-            for carried in parked:
+        for carried in parked:
+            self._tell(carried)
+
+    def _tell(self, carried: Carried) -> None:
+        try:
+            if self._on_end is not None:
                 self._on_end(carried)
+        except Exception as error:
+            # Whoever gave it is told by ``run``, since nobody else would hear of it.
+            self._failure = self._failure or error
 
     def _begin(self, assignment: Assignment) -> None:
         with self._lock:
@@ -266,8 +275,7 @@ class Worker:
                 carried = future.result()
                 if carried.how == LEFT:
                     self._finder.pass_over(carried)
-                if self._on_end is not None:
-                    self._on_end(carried)
+                self._tell(carried)
             self._looked.again()
             self._woken.set()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers import THREAD, Way, asks, chain, killed, leaves, on, steps_of
+from mortal import deaths
 from subgraph_helpers import Ran
 from worker_helpers import KILLS_ITSELF, PATIENCE, elsewhere, named_dies, result, until, working
 
@@ -295,3 +296,26 @@ def test_what_is_recorded_can_be_read(log: Log) -> None:
     assert [each.seq for each in log.records("t", after=2, upto=4)] == [3, 4]
     with pytest.raises(ThreadNotFound):
         next(log.records("nobody"))
+
+
+def test_a_kill_while_cancelling_leaves_all_or_nothing() -> None:
+    """Killed before or after each commit of a cancellation: it can be repeated, and nobody goes on."""
+
+    def prepare(log: Log) -> Any:
+        graph = chain(leaves("a"), asks("ask", "sure?")).compile(log)
+        graph.invoke({"trail": []}, THREAD, durability="sync")
+        return None
+
+    fates = 0
+    for disk, _, (_, when) in deaths(prepare, lambda log, _: log.cancel("t", reason="why")):
+        with disk.process() as log:
+            head = log.head("t")
+            assert head is not None
+            assert head.status == ("interrupted" if when == "before" else "cancelled")
+            assert log.cancel("t") is (when == "before")
+            graph = chain(leaves("a"), asks("ask", "sure?")).compile(log)
+            with pytest.raises(RunCancelled):
+                graph.invoke(Command(resume="yes"), THREAD)
+            assert steps_of(log).count("RunEnded") == 2
+            fates += 1
+    assert fates == 2

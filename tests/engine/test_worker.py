@@ -273,3 +273,21 @@ def test_a_worker_whose_log_fails_says_so(log: Log) -> None:
     log.close()
     with pytest.raises(LogClosed):
         worker.run()
+
+
+def test_what_on_end_raises_ends_the_worker(way: Way, log: Log) -> None:
+    """Nothing that the user's function raises is swallowed; the run itself has ended well."""
+
+    def on_end(carried: Any) -> None:
+        raise ZeroDivisionError
+
+    graph = chain(leaves("a")).compile(log)
+    handle = submit(graph, {"trail": []}, "t")
+
+    def work() -> None:
+        with working(way, log, graph, on_end=on_end):
+            result(way, handle)
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert handle.status() == "done"
