@@ -69,6 +69,7 @@ VERBS: dict[str, str] = {
     "restore": "Make a log from a backup, or list backups.",
     "export": "Write a log as lines of JSON, or as a SQLite file.",
     "import": "Make a log of what export wrote.",
+    "repair": "Make a whole log of what is left of a damaged one.",
     "compact": "Cut off history that nobody needs any more.",
     "errors": "Explain an error code.",
 }

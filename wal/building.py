@@ -62,13 +62,20 @@ class Builder:
 
     def get(self, table: int, key: bytes) -> bytes | None:
         """Return the value of a key."""
-        value: bytes | None = self._open_txn().get(key, db=self._handle(table))
+        handle = self._handle(table)
+        value: bytes | None = self._open_txn().get(key, db=handle)
         return value
 
     def delete(self, table: int, key: bytes) -> None:
         """Remove an entry."""
-        self._open_txn().delete(key, db=self._handle(table))
+        handle = self._handle(table)
+        self._open_txn().delete(key, db=handle)
         self._count(len(key))
+
+    def clear(self, table: int) -> None:
+        """Remove all entries of a table."""
+        handle = self._handle(table)
+        self._open_txn().drop(handle, delete=False)
 
     def commit(self) -> None:
         """End the transaction."""
