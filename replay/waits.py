@@ -14,8 +14,9 @@ It must not decide whether a wait is over: it reads neither clock nor mailbox.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ..wal.named import NamedTuple
 from ..wal.record import (
     Forked,
     RunStarted,

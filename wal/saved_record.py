@@ -22,8 +22,9 @@ VERSION    On the wire a version of 32 digits, which is what ``WalSaver`` gives,
 This module must not know how the records are written, nor what they add up to.
 """
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from .named import NamedTuple
 from .record import Reference
 
 Version: TypeAlias = str | int | float
