@@ -9,10 +9,10 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench large fuzz parity powerloss clean
+.PHONY: help setup demo test check format bench bench-peers scaling large fuzz parity powerloss clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv and install walgraph into it, editable, with what development needs
 
@@ -61,6 +61,21 @@ bench: setup ## measure, and print tables
 
 large: setup ## measure verify, compact, backup, restore and export on a log of RECORDS (1000000)
 	$(PYTHON) bench/large_log.py $${RECORDS:-1000000} $${TMPDIR:-/tmp}/walgraph-large
+
+# LangGraph's savers have an environment of their own, so that nothing else here comes to depend on them.
+PEERS := build/peers
+
+$(PEERS)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --editable . \
+	    'langgraph==1.2.22' 'langgraph-checkpoint-sqlite>=3,<4'
+	@touch $@
+
+bench-peers: setup $(PEERS)/.ready ## run the same work on LangGraph with its savers, and compare
+	$(PEERS)/bin/python bench/peers.py
+
+scaling: setup ## fit how the cost of a step grows with steps, threads, nodes and channels
+	$(PYTHON) bench/scaling.py
 
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
 	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:benchmark --timeout=0

@@ -68,8 +68,8 @@ def test_chain(race: Any, table: Any, tools: Any) -> None:
     )
     payload = tools.packed({"x": number + 1} for number in range(STEPS))
     title = "chain of 1,000 nodes"
-    table.row(title, "no log", results["no log"], loop)
-    table.row(title, "sync", results["sync"], commit, partial(tools.at_most, 1.5), payload=payload)
+    table.row(title, "no log", results["no log"], loop, partial(tools.at_most, 45))
+    table.row(title, "sync", results["sync"], commit, partial(tools.at_most, 1.2), payload=payload)
     table.row(title, "sync", results["sync"], append)
-    table.row(title, "async", results["async"], loop, partial(tools.at_most, 150), payload=payload)
-    table.row(title, "exit", results["exit"], loop, partial(tools.at_most, 150), payload=payload)
+    table.row(title, "async", results["async"], loop, partial(tools.at_most, 70), payload=payload)
+    table.row(title, "exit", results["exit"], loop, partial(tools.at_most, 70), payload=payload)

@@ -100,6 +100,6 @@ def test_chat(race: Any, table: Any, tools: Any) -> None:
         shown = "sync, add_messages" if mode == "add_messages" else mode
         table.row(title, shown, results[mode], floor, payload=payload)
         growth = last_against_first(results[mode].answers)
-        table.figure(title, shown, f"{growth:.2f} ×", tools.at_most(1.3, growth), "last tenth against first")
+        table.figure(title, shown, f"{growth:.2f} ×", tools.at_most(1.15, growth), "last tenth against first")
         weight = results[mode].bytes_on_disk / payload
-        table.figure(title, shown, f"{weight:.2f} ×", tools.at_most(2.5, weight), "disk against payload")
+        table.figure(title, shown, f"{weight:.2f} ×", tools.at_most(1.6, weight), "disk against payload")

@@ -65,3 +65,5 @@ def test_large_value(race: Any, table: Any, tools: Any) -> None:
     title = "1 MB unchanged over 200 steps"
     for mode, floor in (("sync", "LMDB commit"), ("async", "bare loop"), ("exit", "bare loop")):
         table.row(title, mode, results[mode], (floor, results[floor]), payload=len(VALUE))
+    disk = results["sync"].bytes_on_disk / 1e6
+    table.figure(title, "sync", f"{disk:.2f} MB", tools.at_most(1.15, disk, " MB"), "on disk")

@@ -23,7 +23,7 @@ from walgraph import END, START, Log, StateGraph
 
 STEPS = 10_000
 ROUNDS = 7
-BUDGET_MS = 60
+BUDGET_MS = 5
 CONFIG = {"configurable": {"thread_id": "t"}, "recursion_limit": STEPS * 2}
 
 

@@ -74,9 +74,18 @@ def test_tasks(race: Any, table: Any, tools: Any) -> None:
     )
     payload = tools.packed(number * number for number in range(TASKS))
     title = "1,000 tasks one after another"
-    table.row(title, "sync", results["sync"], ("LMDB commit", results["LMDB commit"]), payload=payload)
+    table.row(
+        title,
+        "sync",
+        results["sync"],
+        ("LMDB commit", results["LMDB commit"]),
+        partial(tools.at_most, 1.2),
+        payload,
+    )
     for mode in ("async", "exit"):
         table.row(title, mode, results[mode], ("bare loop", results["bare loop"]), payload=payload)
+    took = results["async"].micros
+    table.figure(title, "async", f"{took:.1f} µs", tools.at_most(15, took, " µs"), "a task")
 
 
 def test_resume(race: Any, table: Any, tools: Any, place: Path) -> None:
@@ -94,7 +103,8 @@ def test_resume(race: Any, table: Any, tools: Any, place: Path) -> None:
     spent = statistics.median(seconds)
     title = "1,000 tasks one after another"
     text = f"{spent * 1000:.1f} ms"
-    table.figure(title, "resume", text, None, "fresh process after SIGKILL, beyond imports")
+    target = tools.at_most(8, spent * 1000, " ms")
+    table.figure(title, "resume", text, target, "fresh process after SIGKILL, beyond imports")
     table.figure(title, "resume", f"{max(again)}", tools.at_most(0, max(again)), "tasks run again")
 
 
