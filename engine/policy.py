@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from ..wal.named import NamedTuple
 from .errors import InvalidGraph
 from .retry import RetryPolicy, policies_of
 

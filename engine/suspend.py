@@ -8,10 +8,11 @@ It must not decide when a run goes on (``waking``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..replay.waits import open_waits
 from ..wal.head import moment
+from ..wal.named import NamedTuple
 from .errors import GraphInterrupt
 
 if TYPE_CHECKING:

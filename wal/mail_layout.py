@@ -21,13 +21,14 @@ This module must not know when rows change.
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 import xxhash
 
 from .checked import pack_checked, unpack_checked
 from .errors import LogCorrupt
 from .mail import Message
+from .named import NamedTuple
 
 HEAD, MESSAGE, KNOWN, AGE, FULL, GONE, GONE_AGE = (bytes([kind]) for kind in range(1, 8))
 BOX_BYTES = 16
