@@ -34,6 +34,7 @@ from ..wal.errors import (
     BackupMismatch,
     BackupNotFound,
     FormatTooNew,
+    FormatTooOld,
     LogCorrupt,
     LogExists,
     LogFailed,
@@ -70,6 +71,7 @@ VERBS: dict[str, str] = {
     "export": "Write a log as lines of JSON, or as a SQLite file.",
     "import": "Make a log of what export wrote.",
     "repair": "Make a whole log of what is left of a damaged one.",
+    "upgrade": "Bring a log of an older format to the newest.",
     "compact": "Cut off history that nobody needs any more.",
     "errors": "Explain an error code.",
 }
@@ -81,7 +83,10 @@ CODES: tuple[tuple[tuple[type[WalgraphError | LookupError], ...], int], ...] = (
     ((LogNotFound, ThreadNotFound, BackupNotFound, LookupError), NOT_FOUND),
     ((ThreadBusy, StaleWriter, LogInUse), BUSY),
     ((RemoteDisk, LogReadOnly, LogExists, BackupMismatch), REFUSED),
-    ((LogCorrupt, BackupDamaged, FormatTooNew, NotALog, UnknownType, LogFull, LogFailed), UNREADABLE),
+    (
+        (LogCorrupt, BackupDamaged, FormatTooNew, FormatTooOld, NotALog, UnknownType, LogFull, LogFailed),
+        UNREADABLE,
+    ),
 )
 """Which error ends the program with which exit code; any other of ours is a problem found."""
 

@@ -22,7 +22,7 @@ import lmdb
 from .creation import FORMAT
 from .creation import create as create_log
 from .directory import check_file, hold, is_there, not_a_log, refuse_remote
-from .errors import FormatTooNew, LogCorrupt, LogFull, LogInUse, LogNotFound, LogReadOnly
+from .errors import FormatTooNew, FormatTooOld, LogCorrupt, LogFull, LogInUse, LogNotFound, LogReadOnly
 from .flush import LMDB_FLAGS
 from .tables import LATER_NAMES, META, TABLE_NAMES
 
@@ -72,6 +72,12 @@ class Environment:
         if self.format > FORMAT:
             message = f"The log at {self.path} has format {self.format}; this walgraph reads format {FORMAT}."
             raise FormatTooNew(message, hint="Upgrade walgraph.", path=self.path, format=self.format)
+        if self.format < FORMAT:
+            message = (
+                f"The log at {self.path} has format {self.format}; this walgraph works with format {FORMAT}."
+            )
+            hint = f"wal upgrade {self.path} --apply, while nobody has it open; the old one is kept."
+            raise FormatTooOld(message, hint=hint, path=self.path, format=self.format)
 
     def open_later(self, table: int, *, create: bool) -> bool:
         """Open a table that not every log has, and tell whether it is there."""

@@ -15,7 +15,8 @@
     │   ├── LogExists       WAL-E109  you: a log was to be made where something is
     │   ├── BackupMismatch  WAL-E110  you: the target holds backups of another log, or of a later state of this one
     │   ├── BackupDamaged   WAL-E111  the disk: a part of a backup is missing, or not what was written
-    │   └── BackupNotFound  WAL-E112  you: there is no such backup
+    │   ├── BackupNotFound  WAL-E112  you: there is no such backup
+    │   └── FormatTooOld    WAL-E113  you: the log has an older format, and must be upgraded first
     ├── NotAvailable        WAL-E220  you: this needs something that is not here
     ├── ValueProblem                  one value
     │   ├── NotSerializable WAL-E301  you: a value cannot be written, named by its path
@@ -164,6 +165,12 @@ class BackupNotFound(LogError, LookupError):
     """The target holds no backup, or none of that moment."""
 
     code = "WAL-E112"
+
+
+class FormatTooOld(LogError):
+    """The log has an older format; it is as it was, and can be upgraded."""
+
+    code = "WAL-E113"
 
 
 class ValueProblem(WalgraphError):

@@ -64,17 +64,28 @@ def examined(path: str, progress: Progress = say_nothing) -> Iterator[tuple[Page
         LogCorrupt: Nothing of it can be read.
     """
     place = os.path.realpath(path)
-    if not Path(place, "data.mdb").is_file():
+    with locked(place), Pages(place) as pages:
+        if not {"log", "threads"} <= pages.tables.keys():
+            message = f"Neither records nor threads can be found in {path}/data.mdb."
+            raise LogCorrupt(message, hint="Restore it from a backup.", path=path)
+        yield pages, survey(pages, progress)
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Keep everybody from opening a log until the block ends.
+
+    Raises:
+        LogNotFound: There is no log at the path.
+        LogInUse: Somebody has it open.
+    """
+    if not Path(path, "data.mdb").is_file():
         raise LogNotFound(f"There is no log at {path}.", hint="Check the path.", path=path)
-    if is_open(place):
+    if is_open(path):
         raise LogInUse(f"The log at {path} is open in this process.", hint="Close it first.", path=path)
-    lock = hold(place, exclusive=True)
+    lock = hold(path, exclusive=True)
     try:
-        with Pages(place) as pages:
-            if not {"log", "threads"} <= pages.tables.keys():
-                message = f"Neither records nor threads can be found in {path}/data.mdb."
-                raise LogCorrupt(message, hint="Restore it from a backup.", path=path)
-            yield pages, survey(pages, progress)
+        yield
     finally:
         if lock is not None:
             os.close(lock)
@@ -115,7 +126,13 @@ def replace(
     place = Path(os.path.realpath(path))
     store = dict(pages.entries("meta")).get(b"store") or os.urandom(16)
     work = _Mending(pages, plan, summarise, progress, store=store)
-    aside = _free_name(place)
+    aside = put_in_place(place, work.fill, "damaged")
+    return *work.done(), str(aside)
+
+
+def put_in_place(place: Path, fill: Callable[[Path], None], word: str) -> Path:
+    """Make a log's file anew and put it in the place of the old one; return where that is kept, named by ``word``."""
+    aside = _free_name(place, word)
 
     def swap(fresh: Path, _: Path) -> None:
         aside.mkdir()
@@ -125,14 +142,14 @@ def replace(
         (fresh / "data.mdb").replace(place / "data.mdb")
         sync_directory(str(place))
 
-    make(str(place), work.fill, swap)
-    return *work.done(), str(aside)
+    make(str(place), fill, swap)
+    return aside
 
 
-def _free_name(place: Path) -> Path:
-    """Return where the damaged log is to be kept: a name beside it that is not taken."""
+def _free_name(place: Path, word: str) -> Path:
+    """Return where an old log is to be kept: a name beside it that is not taken."""
     number = 1
-    while (name := place.with_name(f"{place.name}.damaged-{number}")).exists():
+    while (name := place.with_name(f"{place.name}.{word}-{number}")).exists():
         number += 1
     return name
 
