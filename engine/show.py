@@ -68,7 +68,7 @@ def opened(
         output: Gives what the caller would be given now.
     """
     graph = draft.graph
-    if before is not None and "values" in run.modes and not run.program.is_entrypoint:
+    if before is not None and "values" in run.modes:
         yield Event(run.scope, "values", output())
     # What failed is due again by now; the checkpoint still says that it failed.
     was = graph if before is None or before.base != graph.base else graph._replace(outcomes=before.outcomes)
@@ -96,7 +96,8 @@ def _starts(run: Run, graph: GraphState) -> Iterator[Event]:
         if name == START:
             continue
         node = run.program.nodes[name]
-        if "messages" in run.modes:
+        outcome = graph.outcomes.get(path)
+        if "messages" in run.modes and (outcome is None or outcome.status != FINISHED):
             yield Event(run.scope, "messages", Known(_ids_of_input(run, graph, path)))
         try:
             given = input_of(run, node, graph, path)
@@ -226,7 +227,8 @@ def called(
             yield from returned_messages(context, writes)
         if "updates" in run.modes:
             yield Event(run.scope, "updates", {name: value, **CACHED} if is_cached else {name: value})
-    if not is_cached:
+    # What a call asks is shown as what its node asks.
+    if not is_cached and not isinstance(error, GraphInterrupt):
         yield from result(run, *place, writes, error)
 
 
@@ -437,7 +439,7 @@ def _detail(run: Run, mode: str, kind: str, step: int, payload: Any) -> Iterator
     """Yield an event of a mode, and the same as ``debug`` shows it."""
     if mode in run.modes:
         yield Event(run.scope, mode, payload)
-    if "debug" in run.modes:
+    if "debug" in run.modes and not (run.is_hidden and mode == "tasks"):
         now = datetime.fromtimestamp(run.recorder.now() / 1e9, UTC).isoformat()
         wrapped = {"step": step, "timestamp": now, "type": kind, "payload": payload}
         yield Event(run.scope, "debug", wrapped)

@@ -127,6 +127,24 @@ def waiting_tasks_do_not_run_again(theirs: Seen, ours: Seen) -> tuple[Seen, Seen
     return theirs._replace(ran=ran, chunks=tuple(chunks)), ours
 
 
+def all_that_ended_is_shown(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """C-2: what ended beside a failure is shown; LangGraph may raise before it has shown all of it."""
+    more = repeated(ours.chunks) - repeated(theirs.chunks)
+    if not (theirs.outcome[0] == ours.outcome[0] == "raised") or repeated(theirs.chunks) - repeated(
+        ours.chunks
+    ):
+        return theirs, ours
+
+    def is_an_end(chunk: Chunk) -> bool:
+        asks = isinstance(chunk.shown, dict) and "__interrupt__" in chunk.shown
+        is_below = bool(chunk.namespace)
+        return is_below or asks or isinstance(chunk.shown, Ended) or chunk.mode in {"updates", "messages"}
+
+    if all(is_an_end(chunk) for chunk in ours.chunks if more[repr(chunk)]):
+        theirs = theirs._replace(chunks=ours.chunks)
+    return theirs, ours
+
+
 def any_of_several_errors_is_raised(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     """If several tasks of a step fail, LangGraph raises what failed first, we what comes first in the step.
 
@@ -153,9 +171,9 @@ def past_errors_are_not_shown(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     """
 
     def is_past(their: Task, our: Task) -> bool:
-        return our.error is None and (
-            theirs.outcome[0] == "returned" or theirs.outcome[-1] not in (their.error or "")
-        )
+        said = (their.error or "").partition("(")[2].lstrip("'\"")
+        is_new = theirs.outcome[0] == "raised" and said.startswith(theirs.outcome[-1][: len(said)])
+        return our.error is None and not (said and is_new)
 
     def task(their: Task, our: Task) -> Task:
         return their._replace(error=None) if is_past(their, our) else their
@@ -228,17 +246,26 @@ def _was_made(chunk: Chunk) -> bool:
     return chunk.mode != "messages" or chunk.shown[0][0] != "HumanMessage"
 
 
-def nothing_is_said_to_tracers(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
-    """The metadata of LangGraph's messages say to a tracing service who made them; there is no tracing here."""
+def metadata_are_the_tasks_own(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """Metadata of LangGraph's messages name a tracing service, and in those of a task that runs a subgraph, itself.
+
+    There is no tracing here, and only tasks within a subgraph have a task around them. Nor do ours repeat which
+    checkpoint the caller addressed.
+    """
+    addressed = ("checkpoint_id", "checkpoint_map", "checkpoint_ns")
+    unlike = addressed if theirs.did.startswith(("travel", "branch")) else ()
 
     def evened(chunk: Chunk) -> Chunk:
         if chunk.mode != "messages":
             return chunk
         message, metadata = chunk.shown
         kept = {key: item for key, item in metadata.items() if (key, item) != ("ls_integration", "langgraph")}
-        return chunk._replace(shown=(message, kept))
+        if kept.get("checkpoint_ns") == kept["langgraph_checkpoint_ns"]:
+            del kept["checkpoint_ns"]
+        return chunk._replace(shown=(message, {key: kept[key] for key in kept if key not in unlike}))
 
-    return theirs._replace(chunks=tuple(map(evened, theirs.chunks))), ours
+    theirs, ours = (seen._replace(chunks=tuple(map(evened, seen.chunks))) for seen in (theirs, ours))
+    return theirs, ours
 
 
 def _with_messages(value: Any) -> Any:
@@ -350,14 +377,27 @@ def kept_subgraphs_are_where_they_are(theirs: Seen, ours: Seen) -> tuple[Seen, S
     return theirs, ours
 
 
+def messages_in_pairs_are_messages(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """A message that a command writes by pairs of key and value is shown in ``messages``; LangGraph overlooks it."""
+
+    def is_overlooked(chunk: Chunk) -> bool:
+        return chunk.mode == "messages" and chunk.shown[1]["langgraph_node"] in ours.pairing
+
+    theirs, ours = (
+        seen._replace(chunks=tuple(chunk for chunk in seen.chunks if not is_overlooked(chunk)))
+        for seen in (theirs, ours)
+    )
+    return theirs, ours
+
+
 def what_tasks_were_given_is_not_shown_again(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     """A message that a task was given is no news in ``messages``; LangGraph may show it before that task has begun."""
-    known = repr([chunk.shown.input for chunk in ours.chunks if isinstance(chunk.shown, Started)])
+    given = repr([chunk.shown.input for chunk in ours.chunks if isinstance(chunk.shown, Started)])
     more = repeated(theirs.chunks) - repeated(ours.chunks)
 
     def is_news(chunk: Chunk) -> bool:
         is_more = chunk.mode == "messages" and more[repr(chunk)] > 0
-        return not is_more or repr(chunk.shown[0]) not in known
+        return not is_more or f"'id': {chunk.shown[0][1]['id']!r}" not in given
 
     return theirs._replace(chunks=tuple(filter(is_news, theirs.chunks))), ours
 
@@ -376,13 +416,15 @@ def what_saves_nothing_has_no_checkpoints(theirs: Seen, ours: Seen) -> tuple[See
 
 EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
     messages_are_made_at_once,
-    nothing_is_said_to_tracers,
+    metadata_are_the_tasks_own,
     what_saves_nothing_has_no_checkpoints,
+    messages_in_pairs_are_messages,
     what_tasks_were_given_is_not_shown_again,
     kept_subgraphs_are_where_they_are,
     failed_tasks_show_no_update,
     waiting_tasks_do_not_run_again,
     any_of_several_errors_is_raised,
+    all_that_ended_is_shown,
     fleeting_values_are_gone_when_the_run_ends,
     commands_show_what_they_made_due,
     edits_take_the_place_of_results,

@@ -232,6 +232,12 @@ def unsaved(graph: Graph) -> frozenset[str]:
     return frozenset(names).union(*(unsaved(node.inner) for node in graph.nodes if node.inner))
 
 
+def pairing(graph: Graph) -> frozenset[str]:
+    """Return the names of the nodes that return commands whose updates are pairs, at any depth."""
+    names = {node.name for node in graph.nodes if node.form == "pairs"}
+    return frozenset(names).union(*(pairing(node.inner) for node in graph.nodes if node.inner))
+
+
 def _without_breakpoints(graph: Graph) -> Graph:
     nodes = tuple(
         node._replace(inner=_without_breakpoints(node.inner)) if node.inner else node for node in graph.nodes

@@ -147,7 +147,8 @@ def ordered(library: Any, chunks: list[Any]) -> tuple[Chunk, ...]:
     for chunk in chunks:
         *where, mode, payload = chunk
         shown = _chunk(library, tuple(where[0]) if where else (), mode, payload)
-        if mode == "values" and not shown.namespace and "__interrupt__" not in payload:
+        asks = isinstance(payload, dict) and "__interrupt__" in payload
+        if mode == "values" and not shown.namespace and not asks:
             found.extend(sorted(pending, key=_place))
             pending.clear()
             found.append(shown)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from parity.building import World, compiled
-from parity.shapes import Act, Story, keeps_state, unsaved
+from parity.shapes import Act, Story, keeps_state, pairing, unsaved
 from parity.showing import Chunk, first_line, ordered, plain, snapshot
 
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "1"}}
@@ -40,6 +40,8 @@ class Seen(NamedTuple):
         durability: The mode of the story's runs.
         keeps_state: Whether the graph has subgraphs that keep their state.
         unsaved: The nodes whose subgraphs save nothing.
+        pairing: The nodes that return commands whose updates are pairs.
+        wavers: Whether a program goes on when a task has failed that works when it is called again.
     """
 
     did: str
@@ -53,6 +55,8 @@ class Seen(NamedTuple):
     durability: str = "sync"
     keeps_state: bool = False
     unsaved: frozenset[str] = frozenset()
+    pairing: frozenset[str] = frozenset()
+    wavers: bool = False
 
 
 class Watch:
@@ -63,14 +67,32 @@ class Watch:
         story: The story.
     """
 
-    def __init__(self, library: Any, story: Story) -> None:
+    def __init__(self, library: Any, story: Any) -> None:
         self.library = library
         self.story = story
         self.world = World(asynchronous=story.asynchronous)
         self.saver = library.saver()
-        joined = {edge.ends[0].name for edge in story.graph.edges if edge.kind == "join"}
-        self.lasting = frozenset(joined.union(node.name for node in story.graph.nodes if node.deferred))
-        self.graph = compiled(library, story.graph, self.world, self.saver, name="root", is_inner=False)
+        self.facts: dict[str, Any] = {"durability": story.durability}
+        """What recognisers of differences are told of the story."""
+        self.nodes: tuple[str, ...] = ()
+        """The nodes that edits are made as, and gotos lead to."""
+        self.is_flat = False
+        """Whether nothing but the graph's own nodes can ask."""
+        self.graph = self.built()
+
+    def built(self) -> Any:
+        """Build the story's graph, and look at it."""
+        graph = self.story.graph
+        joined = {edge.ends[0].name for edge in graph.edges if edge.kind == "join"}
+        self.facts |= {
+            "lasting": frozenset(joined.union(node.name for node in graph.nodes if node.deferred)),
+            "keeps_state": keeps_state(graph),
+            "unsaved": unsaved(graph),
+            "pairing": pairing(graph),
+        }
+        self.nodes = tuple(node.name for node in graph.nodes)
+        self.is_flat = not any(node.inner for node in graph.nodes)
+        return compiled(self.library, graph, self.world, self.saver, name="root", is_inner=False)
 
     def events(self) -> Iterable[Seen]:
         """Do all that the story says, and yield what is seen."""
@@ -85,8 +107,7 @@ class Watch:
     def act(self, act: Act) -> Seen:
         """Do one thing."""
         number = act.number
-        nodes = self.story.graph.nodes
-        node = nodes[number % len(nodes)].name
+        node = self.nodes[number % len(self.nodes)]
         match act.kind:
             case "input":
                 return self.run(f"input {number}", self.given(number))
@@ -112,7 +133,7 @@ class Watch:
             case _:
                 return self.edit(f"rewrite {where} as {node}", configs[where], node)
 
-    def given(self, number: int) -> dict[str, Any]:
+    def given(self, number: int) -> Any:
         """Return an input."""
         given: dict[str, Any] = {"trace": [f"input {number}"], "x": f"in{number}", "total": number % 3}
         if self.story.graph.narrow:
@@ -131,7 +152,7 @@ class Watch:
                 for asked in sorted(state.interrupts, key=lambda i: str(i.value))
             }
             # In LangGraph an answer without an id may stay behind in a subgraph and answer what is asked next (I-10).
-            if len(answers) == 1 and number % 2 and not any(node.inner for node in self.story.graph.nodes):
+            if len(answers) == 1 and number % 2 and self.is_flat:
                 return self.run("answer", self.library.Command(resume=next(iter(answers.values()))))
             return self.run(f"answer {len(answers)}", self.library.Command(resume=answers))
         if state.next:
@@ -195,10 +216,7 @@ class Watch:
             self.state(),
             self.history(),
             has_misrouted,
-            self.lasting,
-            self.story.durability,
-            keeps_state(self.story.graph),
-            unsaved(self.story.graph),
+            **self.facts,
         )
 
     def state(self) -> Any:
