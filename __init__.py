@@ -33,6 +33,7 @@ from .engine.context import (
 )
 from .engine.control import (
     RUN_AGAIN,
+    TAG_HIDDEN,
     TAG_NOSTREAM,
     All,
     Command,
@@ -145,7 +146,7 @@ if typing.TYPE_CHECKING:
     from .engine.cache_log import LogCache
     from .engine.drawable import NodeStyles
     from .engine.drawing import CurveStyle
-    from .engine.error_code import ErrorCode, create_error_message
+    from .engine.error_code import ErrorCode, TaskNotFound, create_error_message
     from .engine.functional import entrypoint, task
     from .engine.messages import REMOVE_ALL_MESSAGES, MessagesState, add_messages
     from .engine.once import EffectCall
@@ -229,6 +230,7 @@ _ON_DEMAND = {
     "SearchOp": ".engine.store",
     "StreamPart": ".engine.parts",
     "TTLConfig": ".engine.store",
+    "TaskNotFound": ".engine.error_code",
     "TaskPayload": ".engine.parts",
     "TaskResultPayload": ".engine.parts",
     "TasksStreamPart": ".engine.parts",
@@ -282,6 +284,7 @@ __all__ = [
     "REMOVE_ALL_MESSAGES",
     "RUN_AGAIN",
     "START",
+    "TAG_HIDDEN",
     "TAG_NOSTREAM",
     "All",
     "AnswerError",
@@ -403,6 +406,7 @@ __all__ = [
     "StreamWriter",
     "Suspension",
     "TTLConfig",
+    "TaskNotFound",
     "TaskPayload",
     "TaskResultPayload",
     "TasksStreamPart",

@@ -37,6 +37,8 @@ StreamWriter: TypeAlias = Callable[[Any], None]
 DURABILITIES = ("sync", "async", "exit")
 TAG_NOSTREAM = "nostream"
 """A langchain model with this tag shows no tokens in the mode ``messages``."""
+TAG_HIDDEN = "langsmith:hidden"
+"""A run with this tag shows no updates and no tasks, and stops at no breakpoint that ``"*"`` stands for."""
 
 
 class Send:

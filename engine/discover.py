@@ -51,8 +51,13 @@ def _below(
     for name, node in graph.nodes.items():
         if node.callee is None:
             continue
-        # A node may look at its own graph; that does not make the graph a part of itself.
-        found = [inner for inner in graphs_in(node.callee.function) if all(inner is not one for one in above)]
+        # A node may look at its own graph; that does not make the graph a part of itself. And of a graph that saves
+        # nothing there is no state to look at.
+        found = [
+            inner
+            for inner in graphs_in(node.callee.function)
+            if inner.parts.settings.log is not False and all(inner is not one for one in above)
+        ]
         if not found:
             continue
         inner = found[0]

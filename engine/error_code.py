@@ -1,10 +1,11 @@
-"""LangGraph's codes for five mistakes, for programs that name them; walgraph's own are the ``WAL-E...`` of its errors.
+"""Names of LangGraph for mistakes, for programs that name them; walgraph's own are the ``WAL-E...`` of its errors.
 
     ErrorCode.GRAPH_RECURSION_LIMIT               GraphRecursionError   WAL-E205
     ErrorCode.INVALID_CONCURRENT_GRAPH_UPDATE     InvalidUpdateError    WAL-E203
     ErrorCode.INVALID_GRAPH_NODE_RETURN_VALUE     InvalidUpdateError    WAL-E203
     ErrorCode.MULTIPLE_SUBGRAPHS                  nothing: there may be several
     ErrorCode.INVALID_CHAT_HISTORY                nothing: there are no prebuilt agents
+    TaskNotFound                                  nothing: tasks run where they are planned
 
 Nothing here is raised or looked at by walgraph.
 """
@@ -32,3 +33,7 @@ def create_error_message(*, message: str, error_code: ErrorCode) -> str:  # noqa
         error_code: Which mistake it is.
     """
     return message
+
+
+class TaskNotFound(Exception):
+    """What LangGraph raises where tasks are run by another machine; walgraph has none and never raises it."""

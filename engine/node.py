@@ -4,6 +4,7 @@
     def f(state)                          f(state)
     async def f(state, *, runtime)        await f(state, runtime=…)
     a compiled graph, a runnable          graph.invoke(state, config)
+    a dict of runnables or functions      langchain's RunnableParallel of them
     lambda, partial, method, callable     the same
 
 Parameters after the first are injected by name: ``config``, ``runtime``, ``store``, ``writer``, ``previous``, and in
@@ -15,10 +16,12 @@ It must not run anything itself, and must not know runs.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
-from .errors import InvalidGraph, NodeError
+from .errors import InvalidGraph, NodeError, NotAvailable
 from .policy import NO_POLICIES, Policies
 
 if TYPE_CHECKING:
@@ -66,6 +69,8 @@ class Callee:
         Raises:
             InvalidAction: It cannot be called.
         """
+        if isinstance(function, Mapping):
+            function = _side_by_side(function)
         self.is_runnable = not inspect.isroutine(function) and hasattr(function, "invoke")
         self.function: Callable[..., Any] = function
         if not self.is_runnable and not callable(function):
@@ -82,6 +87,20 @@ class Callee:
         """Return the arguments of a call: the task's input, and what ``context`` (a TaskContext) injects."""
         injected = {name: getattr(context, name) for name in self.inject} if self.inject else {}
         return (argument,) if self.wants_input else (), injected
+
+
+def _side_by_side(parts: Mapping[str, Any]) -> Any:
+    """Return what calls several things with the same input, and returns what each of them returned under its key.
+
+    Raises:
+        NotAvailable: It is langchain's, which is not installed.
+    """
+    if importlib.util.find_spec("langchain_core") is None:
+        message = "a dict as a node is a RunnableParallel, and langchain_core is not installed"
+        raise NotAvailable(message, hint="pip install langchain-core, or call the parts in a function.")
+    from langchain_core.runnables import RunnableParallel
+
+    return RunnableParallel(dict(parts))
 
 
 class Node:

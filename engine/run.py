@@ -11,9 +11,11 @@ It must not decide what happens next (``loop``) nor carry out effects (drivers).
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..replay.identity import LEVEL_SEPARATOR
+from .control import TAG_HIDDEN
 from .slots import Slot
 from .stream import Event
 from .workers import Pool
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from .run_control import Attendance, RunControl
     from .stream import Sink
 
-DEFAULT_RECURSION_LIMIT = 10_007
-"""LangGraph's (RL-1)."""
+DEFAULT_RECURSION_LIMIT = int(os.environ.get("LANGGRAPH_DEFAULT_RECURSION_LIMIT", "10007"))
+"""LangGraph's (RL-1), and the variable by which its users set it."""
 
 
 class Breakpoints:
@@ -40,9 +42,15 @@ class Breakpoints:
 
     __slots__ = ("after", "before")
 
-    def __init__(self, before: Sequence[str] | str | None, after: Sequence[str] | str | None) -> None:
-        self.before = before or ()
-        self.after = after or ()
+    def __init__(
+        self,
+        before: Sequence[str] | str | None,
+        after: Sequence[str] | str | None,
+        tags: Sequence[str] | None = None,
+    ) -> None:
+        is_hidden = bool(tags) and TAG_HIDDEN in (tags or ())
+        self.before = () if before is None or (is_hidden and before == "*") else before
+        self.after = () if after is None or (is_hidden and after == "*") else after
 
     @staticmethod
     def match(names: Sequence[str] | str, nodes: Sequence[str]) -> bool:
@@ -109,6 +117,8 @@ class Run:
         self.sinks: Sequence[Sink] = ()
         self.modes: frozenset[str] = frozenset()
         """The stream modes in which somebody is to be shown what happens in this run; none for most runs."""
+        self.is_hidden = False
+        """Whether what its tasks do is not to be shown, though it may be looked for in ``debug``."""
         self.chat: Chat | None = None
         """What shows models' tokens and hands on the caller's callbacks; None for runs that need neither."""
         self.on_mismatch = "raise"
@@ -175,6 +185,9 @@ class Run:
         """Take those who watch this run, or a run around it, and look what is to be made for them."""
         self.sinks = sinks
         self.modes = frozenset(mode for sink in sinks for mode in sink.modes if sink.wants(self.scope, mode))
+        if TAG_HIDDEN in (self.config.get("tags") or ()):
+            self.is_hidden = True
+            self.modes -= {"updates", "tasks"}
 
     def publish(self, events: Iterable[Event], *, is_live: bool = False) -> None:
         """Show events to those who want them.

@@ -354,7 +354,7 @@ class Session:
         if self.parent is not None:
             run.deadline = self.parent.run.deadline
             run.anchor = self.parent if self.graph.settings.log is False else None
-        run.breakpoints = Breakpoints(self.before, self.after)
+        run.breakpoints = Breakpoints(self.before, self.after, self.config.get("tags"))
         if self.output_keys is not None:
             keys = (self.output_keys,) if isinstance(self.output_keys, str) else self.output_keys
             run.shown = Reader(self.graph.program.blueprint.channels, keys)

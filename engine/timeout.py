@@ -6,7 +6,8 @@
 
     limit          counted from
     run_timeout    the beginning of the attempt
-    idle_timeout   the last progress: a stream chunk, a call of a task or subgraph, an outcome of one, a heartbeat;
+    idle_timeout   the last progress: a stream chunk, a call of a task or subgraph, an outcome of one, a heartbeat,
+                   whatever langchain tells its callbacks;
                    with ``refresh_on="heartbeat"`` the last heartbeat
 
 Whoever runs below the attempt, in whatever thread or coroutine, finds its watch in a context variable, and a watch
@@ -24,6 +25,8 @@ It is loaded by the first attempt that has a time-out. It must not know retries 
 from __future__ import annotations
 
 import asyncio
+import functools
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -164,6 +167,7 @@ async def timed(body: Awaitable[T], policy: TimeoutPolicy, context: TaskContext[
     assert above is None or isinstance(above, Watch)
     watch = Watch(context.name, policy, above)
     token = watching.set(watch)
+    hearing = None if policy.idle_timeout is None else _hears_langchain()
     loop = asyncio.get_running_loop()
     try:
         # The standard scope knows how to tell its own cancellation of a coroutine from one that comes from elsewhere.
@@ -185,10 +189,21 @@ async def timed(body: Awaitable[T], policy: TimeoutPolicy, context: TaskContext[
         cause = None
     finally:
         watching.reset(token)
+        if hearing is not None:
+            hearing()
     # Whatever the body made of its cancellation, a value, a question or an error of its own, came too late.
     stopped = watch.error()
     await settled(context)
     raise stopped from cause
+
+
+def _hears_langchain() -> Callable[[], None] | None:
+    """Take what langchain does from here on for progress, if it is there; return what undoes this."""
+    if "langchain_core" not in sys.modules:
+        return None
+    from .chat_progress import hears, hears_no_more
+
+    return functools.partial(hears_no_more, hears())
 
 
 async def settled(context: TaskContext[Run]) -> None:
