@@ -38,7 +38,9 @@ from ..wal.record import (
 from ..wal.submission_layout import RELEASE
 from . import clock
 from .assignment import LEFT, SUSPENDED, Assignment, Carried, How
+from .recorder import PARKED
 from .settings import Compiled
+from .waking import is_signalled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -192,7 +194,8 @@ class Finder:
             if self._is_passed_over(row.thread) or (threads is not None and row.thread not in threads):
                 continue
             head = self.log.head(row.thread)
-            if head is not None and head.status in SUSPENDED:
+            # A question may stand open beside a sleep or before a deadline: time goes on all the same.
+            if head is not None and head.status in PARKED:
                 assignment = self.unfinished_one(head)
                 if assignment is not None:
                     yield assignment
@@ -202,9 +205,11 @@ class Finder:
             if threads is not None and thread not in threads:
                 continue
             head = self.log.head(thread)
-            if head is None or head.status not in SUSPENDED:
+            if head is None or head.status not in PARKED:
                 continue
             self._seen_mail[thread] = number
+            if not is_signalled(self.log, thread):
+                continue
             assignment = self.unfinished_one(head)
             if assignment is not None:
                 yield assignment

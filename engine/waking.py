@@ -15,14 +15,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..replay.plan import unfinished_paths
+from ..replay.recover import recover
 from ..replay.scopes import around
 from ..replay.waits import open_waits, waking
+from ..wal.codec import GLOBAL
+from ..wal.errors import UnknownType
 from ..wal.record import TimerFired, TimerSet
 from . import clock
 
 if TYPE_CHECKING:
     from ..replay.state import ThreadState
     from ..replay.waits import Waiting
+    from ..wal.log import Log
     from ..wal.record import Record
     from .run import Run
 
@@ -72,3 +76,16 @@ def is_at_rest(state: ThreadState) -> bool:
         outermost = [(scope, path), *around(state, scope, path)][-1]
         held.add(outermost[1][:1])
     return bool(held) and all(path[:1] in held for path in unfinished_paths(root))
+
+
+def is_signalled(log: Log, thread: str) -> bool:
+    """Return whether a signal waits that a task of a parked thread waits for; the graph need not be known."""
+    sent = {message.name for message in log.store.mail.waiting(thread)}
+    if not sent:
+        return False
+    try:
+        state = recover(log, thread, lambda _: None, GLOBAL).state
+    except UnknownType:
+        # Whoever has the graph knows its classes.
+        return True
+    return any(each.wait.name in sent for each in open_waits(state))

@@ -46,6 +46,7 @@ from ..wal.errors import (
     RemoteDisk,
     StaleWriter,
     ThreadBusy,
+    ThreadDeleted,
     ThreadNotFound,
     UnknownType,
     WalgraphError,
@@ -57,6 +58,8 @@ VERBS: dict[str, str] = {
     "threads": "List the threads of a log.",
     "state": "Show what a thread's records add up to.",
     "effects": "Show what was done at most once, and what is in doubt.",
+    "signals": "Show what waits in mailboxes, and what was received.",
+    "signal": "Send a signal to a thread.",
     "store": "Show what graphs remember across threads.",
     "diff": "Compare two moments, two threads, or a thread in two logs.",
     "tail": "Show the newest records, and those that come.",
@@ -80,7 +83,7 @@ VERBS: dict[str, str] = {
 PROBLEM, USAGE, NOT_FOUND, BUSY, UNREADABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 5, 7, 130
 
 CODES: tuple[tuple[tuple[type[WalgraphError | LookupError], ...], int], ...] = (
-    ((LogNotFound, ThreadNotFound, BackupNotFound, LookupError), NOT_FOUND),
+    ((LogNotFound, ThreadNotFound, ThreadDeleted, BackupNotFound, LookupError), NOT_FOUND),
     ((ThreadBusy, StaleWriter, LogInUse), BUSY),
     ((RemoteDisk, LogReadOnly, LogExists, BackupMismatch), REFUSED),
     (
