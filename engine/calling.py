@@ -23,6 +23,7 @@ import asyncio
 import contextvars
 import copy
 import functools
+import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ..replay.state import FAILED, FINISHED, KEPT
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MANY_CHILDREN = 256
+"""From how many calls on those of a caller that have ended are forgotten: it may make 100,000 one after another."""
 
 RETURN = "__return__"
 """The write that holds what a task's call returned."""
@@ -193,7 +197,10 @@ class TaskFunction(Generic[P, R]):
             future = SyncAsyncFuture.of_work(
                 run.pool().submit(lambda: here_now.run(self._carry_out, wishes, context))
             )
-        caller.children.append(future)
+        children = caller.children
+        children.append(future)
+        if len(children) >= MANY_CHILDREN:
+            forget_ended(children)
         return future
 
     def _attempted(
@@ -326,8 +333,25 @@ class TaskFunction(Generic[P, R]):
             raise done.error
         if (watch := watching.get()) is not None:
             watch.progress()
+        # A function may make 100,000 calls in its one step, so it cannot wait for the step's end.
+        context.run.recorder.snapshot_if_due()
         result: R = value
         return result
+
+
+_FORGETTING = threading.Lock()
+"""Held while calls are forgotten, since a body may call from several threads."""
+
+
+def forget_ended(children: list[SyncAsyncFuture[Any]]) -> None:
+    """Forget the oldest calls of a caller as far as they have ended; who ends waits for the others only."""
+    if _FORGETTING.acquire(blocking=False):
+        try:
+            ended = next((at for at, child in enumerate(children) if not child.done()), len(children))
+            # What others append meanwhile stands behind these.
+            del children[:ended]
+        finally:
+            _FORGETTING.release()
 
 
 def checked_key(key: Any, name: str) -> str:
