@@ -33,6 +33,7 @@ from ..wal.log import Log
 from ..wal.record import StateFolded
 from .folding import Lens
 from .options import app_option, as_json, graph_of, named, opened, placed, words
+from .progress import progress
 from .render import Column, Page
 
 if TYPE_CHECKING:
@@ -102,15 +103,20 @@ def command(
         _shrink(page, path, apply=as_apply)
         return
     graph = graph_of(app)
-    with opened(path, write=as_apply) as log:
+    with opened(path, write=as_apply) as log, progress(page) as tell:
         cuts: list[Cut] = []
-        for head in _heads(log, threads):
+        made: set[bytes] = set()
+        whole = len(threads) or log.store.position().threads
+        for count, head in enumerate(_heads(log, threads)):
             cut = plan_cut(log, head, keep_last or 1, graph)
             if as_apply and cut.seq:
                 apply_cut(log, cut)
+            if cut.packed is not None:
+                made |= {blob.digest for blob in cut.packed.blobs} | references(cut.packed.data)
             # The snapshot's bytes are needed no longer, and those of all threads together may be many.
-            cuts.append(cut if not as_apply else cut._replace(packed=None))
-        blobs, blob_bytes = sweep(log.store) if as_apply else _unnamed(log, cuts)
+            cuts.append(cut._replace(packed=None))
+            tell("threads", count, whole)
+        blobs, blob_bytes = sweep(log.store) if as_apply else _unnamed(log, cuts, made)
     _show(page, cuts, (blobs, blob_bytes), applied=as_apply)
 
 
@@ -199,7 +205,7 @@ def _entries(log: Log, lens: Lens, thread: str, after: int) -> Iterator[Entry]:
 
 def _heads(log: Log, threads: tuple[str, ...]) -> Iterable[ThreadHead]:
     if not threads:
-        yield from list(log.threads())
+        yield from log.threads()
         return
     for thread in dict.fromkeys(map(named, threads)):
         head = log.head(thread)
@@ -218,14 +224,10 @@ def _replaced(log: Log, thread: str, seq: int) -> int:
     )
 
 
-def _unnamed(log: Log, cuts: list[Cut]) -> tuple[int, int]:
-    """Return how many blobs nobody would name after the cuts, and their bytes."""
+def _unnamed(log: Log, cuts: list[Cut], made: set[bytes]) -> tuple[int, int]:
+    """Return how many blobs nobody would name after the cuts, and their bytes; ``made``: what snapshots would name."""
     store = log.store
     named = named_blobs(store, {cut.thread: cut.seq for cut in cuts if cut.seq})
-    made: set[bytes] = set()
-    for cut in cuts:
-        if cut.packed is not None:
-            made |= {blob.digest for blob in cut.packed.blobs} | references(cut.packed.data)
     named = follow(made, store.blob, named)
     unnamed = [digest for digest in store.digests() if digest not in named]
     return len(unnamed), sum(len(store.blob(digest) or b"") for digest in unnamed)

@@ -9,7 +9,9 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from ..engine.recorder import PARKED
 from ..replay.plan import unfinished
+from ..replay.waits import due_at
 from ..wal.backup_target import Target
 from ..wal.errors import WalgraphError
 from ..wal.frame import Summary
@@ -77,7 +79,8 @@ def summary_of(log: Log, thread: str) -> Summary:
         status = root.ended or row.status
     if root is None:
         return Summary(status, row.graph)
-    return Summary(status, row.graph, root.step, unfinished(root)[:SHOWN])
+    due = due_at(state) if status in PARKED else None
+    return Summary(status, row.graph, root.step, unfinished(root)[:SHOWN], due)
 
 
 def moment_of(text: str) -> datetime:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tools_helpers import State, ask, chain, config, fill, one, told, two, wal
 
-from walgraph import START, BackupNotFound, Command, Log, MemoryLog, StateGraph, restore
+from walgraph import START, BackupNotFound, Command, Log, MemoryLog, StateGraph, restore, sleep
 
 
 def test_a_log_is_backed_up_listed_checked_and_restored(tmp_path: Path) -> None:
@@ -44,6 +45,17 @@ def test_a_restored_log_carries_on(tmp_path: Path) -> None:
     assert done["names"] == ["one", "Ada", "two"]
 
 
+def standing(head: Any) -> tuple:
+    """Return how a thread stands."""
+    return (head.thread_id, head.status, head.step, head.next, head.seq, head.due_at)
+
+
+def nap(state: State) -> dict:
+    """Sleep for an hour."""
+    sleep(3600)
+    return {}
+
+
 def test_threads_stand_as_they_stood_at_the_moment(tmp_path: Path) -> None:
     """Status, step, and what was due next are computed from the records that are left."""
     stood = {}
@@ -51,8 +63,7 @@ def test_threads_stand_as_they_stood_at_the_moment(tmp_path: Path) -> None:
     with Log.open(tmp_path / "log") as log:
 
         def note() -> None:
-            heads = [(head.thread_id, head.status, head.step, head.next, head.seq) for head in log.threads()]
-            stood[log.store.position().lsn] = heads
+            stood[log.store.position().lsn] = [standing(head) for head in log.threads()]
 
         graph, other = chain(one, two).compile(log, name="pair"), asking.compile(log, name="asking")
         graph.invoke({"x": 0}, config("a"), durability="sync")
@@ -61,19 +72,20 @@ def test_threads_stand_as_they_stood_at_the_moment(tmp_path: Path) -> None:
         note()
         graph.invoke({"x": 5}, config("a"), durability="exit")
         note()
+        chain(one, nap).compile(log).invoke({"x": 5}, config("c"), durability="sync")
+        note()
         graph.update_state(config("a"), {"x": 9}, as_node="one")
         note()
         other.invoke(Command(resume="Eve"), config("b"))
         note()
         log.backup(tmp_path / "backups")
-    assert len(stood) == 5
+    assert len(stood) == 6
+    assert any(head[1] == "sleeping" and head[5] is not None for heads in stood.values() for head in heads)
     for lsn, heads in stood.items():
         path = tmp_path / str(lsn)
         assert restore(tmp_path / "backups", path, lsn=lsn).lsn == lsn
         with Log.open(path) as early:
-            found = [
-                (head.thread_id, head.status, head.step, head.next, head.seq) for head in early.threads()
-            ]
+            found = [standing(head) for head in early.threads()]
         assert found == heads
         assert told("verify", path)["ok"] is True
 
