@@ -151,8 +151,9 @@ class Watch:
                 asked.id: f"answer to {asked.value}"
                 for asked in sorted(state.interrupts, key=lambda i: str(i.value))
             }
-            # In LangGraph an answer without an id may stay behind in a subgraph and answer what is asked next (I-10).
-            if len(answers) == 1 and number % 2 and self.is_flat:
+            # In LangGraph an answer without an id may stay behind in a subgraph and answer what is asked next, or be
+            # taken by a sibling that asks first; ours is the open question's (I-10).
+            if len(answers) == 1 and number % 2 and self.is_flat and len(state.next) == 1:
                 return self.run("answer", self.library.Command(resume=next(iter(answers.values()))))
             return self.run(f"answer {len(answers)}", self.library.Command(resume=answers))
         if state.next:
