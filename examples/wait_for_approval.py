@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,14 +20,21 @@ from walgraph import CompiledGraph, Log, SignalTimeout, entrypoint, task, wait_f
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "holiday-12"}, "park_after": 0}
 
 
-@task
-def tell(what: str) -> None:
-    """Write to the one who decides."""
-    print(f"· telling: {what}")
+def made(log: Log, patience: timedelta, reminded: Callable[[], object] = lambda: None) -> CompiledGraph:
+    """Return the flow.
 
+    Args:
+        log: The log.
+        patience: How long an answer may take before a reminder is sent.
+        reminded: What the one who decides does when there is a reminder.
+    """
 
-def made(log: Log, patience: timedelta) -> CompiledGraph:
-    """Return the flow; ``patience`` is how long an answer may take before a reminder is sent."""
+    @task
+    def tell(what: str) -> None:
+        """Write to the one who decides."""
+        print(f"· telling: {what}")
+        if what.startswith("there is still"):
+            reminded()
 
     @entrypoint(log, durability="sync")
     def approval(days: int) -> str:
@@ -47,15 +55,12 @@ def made(log: Log, patience: timedelta) -> CompiledGraph:
 
 def run(log: Log, patience: timedelta) -> Any:
     """Carry the flow on until it is done; a ``Worker`` would do the waiting."""
-    graph, thread = made(log, patience), CONFIG["configurable"]["thread_id"]
+    thread = CONFIG["configurable"]["thread_id"]
+    graph = made(log, patience, lambda: log.signal(thread, "answer", "approved", id="answer-12"))
     outcome = graph.invoke(14 if log.head(thread) is None else None, CONFIG)
-    began = datetime.now(UTC)
     while isinstance(outcome, dict):
         (asleep,) = outcome["__suspended__"]
-        if datetime.now(UTC) - began > patience:
-            log.signal(thread, "answer", "approved", id="answer-12")
-        else:
-            time.sleep(max(0.0, (asleep.until - datetime.now(UTC)).total_seconds()))
+        time.sleep(max(0.0, (asleep.until - datetime.now(UTC)).total_seconds()))
         outcome = graph.invoke(None, CONFIG)
     return outcome
 
