@@ -20,6 +20,9 @@ from __future__ import annotations
 
 from ..wal.errors import WalgraphError
 
+SAVED_FORM = "langgraph"
+"""The key by which a snapshot says that LangGraph runs its thread."""
+
 
 class InvalidUpdateError(WalgraphError):
     """A channel cannot take the writes of a step; nothing of the step became state."""

@@ -17,9 +17,8 @@ from typing import Any
 
 from ..wal.errors import FormatTooNew
 from ..wal.record import Failure, Question, Reference
-from ..wal.saved_record import SAVED_FORM
 from ..wal.wire import FROM_WIRE, TO_WIRE
-from .errors import run_by_langgraph
+from .errors import SAVED_FORM, run_by_langgraph
 from .ledger import Ledger
 from .state import NO_INPUT, Caught, GraphState, Intent, Outcome, Retry, ThreadState, Unread, Wait
 

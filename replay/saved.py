@@ -28,7 +28,6 @@ from ..wal.codec import Decoder, Encoder, Packed
 from ..wal.errors import LogCorrupt
 from ..wal.record import Record
 from ..wal.saved_record import (
-    SAVED_FORM,
     CheckpointPut,
     CheckpointsDropped,
     SavedRecord,
@@ -36,7 +35,7 @@ from ..wal.saved_record import (
     WritesPut,
 )
 from ..wal.wire import FROM_WIRE, TO_WIRE
-from .errors import OtherThread
+from .errors import SAVED_FORM, OtherThread
 from .payloads import Payloads
 
 DEEPEST = 64

@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..wal.record import HANDLER, Forked, RunStarted, StateEdited, StepCommitted
-from ..wal.saved_record import SAVED
 from .errors import run_by_langgraph
 from .identity import shorter_scope
 
@@ -37,9 +36,10 @@ def scope_within(record: Any) -> str:
     Raises:
         OtherThread: The record is of a thread that LangGraph runs.
     """
-    if record.__class__ in SAVED:
-        raise run_by_langgraph(f"a {type(record).__name__}")
-    scope: str = record.scope
+    try:
+        scope: str = record.scope
+    except AttributeError:
+        raise run_by_langgraph(f"a {type(record).__name__}") from None
     return scope
 
 

@@ -97,6 +97,3 @@ SAVED_KINDS: dict[int, type[SavedRecord]] = {30: CheckpointPut, 31: WritesPut, 3
 
 SAVED: frozenset[type] = frozenset(SAVED_KINDS.values())
 """The classes of these records."""
-
-SAVED_FORM = "langgraph"
-"""The key by which a snapshot of such a thread says what it is of."""

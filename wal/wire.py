@@ -50,11 +50,28 @@ from .record import (
     TimerFired,
     TimerSet,
 )
-from .saved_record import SAVED_KINDS
-from .saved_wire import SAVED_FROM_WIRE, SAVED_TO_WIRE
 
 ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 """Classes that msgpack writes exactly as they are and that contain nothing."""
+
+
+class _ToWire(dict[type, Any]):
+    """The kinds of a thread that LangGraph runs, which few programs meet, are looked up when one comes."""
+
+    def __missing__(self, kind: type) -> Any:
+        from .saved_wire import SAVED_TO_WIRE
+
+        return SAVED_TO_WIRE[kind]
+
+
+class _FromWire(dict[int, Any]):
+    """The same, by their numbers."""
+
+    def __missing__(self, number: int) -> Any:
+        from .saved_wire import SAVED_FROM_WIRE
+
+        return SAVED_FROM_WIRE[number]
+
 
 Values: TypeAlias = list[Any]
 """Collects the user values of a batch that are not atoms, for the encoder to look into."""
@@ -208,32 +225,33 @@ def _calls_settled(record: Any, _values: Values) -> list[Any]:
     return [21, scope, [[*path] for path in paths], how]
 
 
-TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = {
-    ThreadCreated: _thread_created,
-    RunStarted: _run_started,
-    RunResumed: _run_resumed,
-    StepStarted: _step_started,
-    TaskFinished: _task_finished,
-    TaskRouted: _task_routed,
-    TaskFailed: _task_failed,
-    TaskInterrupted: _task_interrupted,
-    TaskAnswered: _task_answered,
-    StepCommitted: _step_committed,
-    RunEnded: _run_ended,
-    StateEdited: _state_edited,
-    Forked: _forked,
-    StateFolded: _state_folded,
-    AttemptFailed: _attempt_failed,
-    TaskStarted: _task_started,
-    TimerSet: _timer_set,
-    TimerFired: _timer_fired,
-    SignalReceived: _signal_received,
-    CallsSettled: _calls_settled,
-    **SAVED_TO_WIRE,
-}
+TO_WIRE: dict[type, Callable[[Any, Values], list[Any]]] = _ToWire(
+    {
+        ThreadCreated: _thread_created,
+        RunStarted: _run_started,
+        RunResumed: _run_resumed,
+        StepStarted: _step_started,
+        TaskFinished: _task_finished,
+        TaskRouted: _task_routed,
+        TaskFailed: _task_failed,
+        TaskInterrupted: _task_interrupted,
+        TaskAnswered: _task_answered,
+        StepCommitted: _step_committed,
+        RunEnded: _run_ended,
+        StateEdited: _state_edited,
+        Forked: _forked,
+        StateFolded: _state_folded,
+        AttemptFailed: _attempt_failed,
+        TaskStarted: _task_started,
+        TimerSet: _timer_set,
+        TimerFired: _timer_fired,
+        SignalReceived: _signal_received,
+        CallsSettled: _calls_settled,
+    }
+)
 """Record class → what makes its array and collects its user values."""
 
-assert TO_WIRE.keys() == {*NUMBERS, *SAVED_KINDS.values()}
+assert TO_WIRE.keys() == NUMBERS.keys()
 
 # ── reading ──
 
@@ -325,32 +343,33 @@ def _read_state_edited(scope: str, at: int, how: str, edits: list[Any], metadata
     return StateEdited(scope, at, how, tuple([_read_edit(*edit) for edit in edits]), metadata)
 
 
-FROM_WIRE: dict[int, Callable[..., Record]] = {
-    1: ThreadCreated,
-    2: RunStarted,
-    3: RunResumed,
-    4: _read_step_started,
-    5: _read_task_finished,
-    6: _read_task_routed,
-    7: _read_task_failed,
-    8: _read_task_interrupted,
-    9: _read_task_answered,
-    10: StepCommitted,
-    11: RunEnded,
-    12: _read_state_edited,
-    13: Forked,
-    14: StateFolded,
-    15: _read_attempt_failed,
-    16: _read_task_started,
-    17: _read_timer_set,
-    18: _read_timer_fired,
-    19: _read_signal_received,
-    21: _read_calls_settled,
-    **SAVED_FROM_WIRE,
-}
+FROM_WIRE: dict[int, Callable[..., Record]] = _FromWire(
+    {
+        1: ThreadCreated,
+        2: RunStarted,
+        3: RunResumed,
+        4: _read_step_started,
+        5: _read_task_finished,
+        6: _read_task_routed,
+        7: _read_task_failed,
+        8: _read_task_interrupted,
+        9: _read_task_answered,
+        10: StepCommitted,
+        11: RunEnded,
+        12: _read_state_edited,
+        13: Forked,
+        14: StateFolded,
+        15: _read_attempt_failed,
+        16: _read_task_started,
+        17: _read_timer_set,
+        18: _read_timer_fired,
+        19: _read_signal_received,
+        21: _read_calls_settled,
+    }
+)
 """Kind number → what rebuilds the record from the rest of its array."""
 
-assert FROM_WIRE.keys() == {*NUMBERS.values(), *SAVED_KINDS}
+assert FROM_WIRE.keys() == set(NUMBERS.values())
 
 # ── user values by place: for spilling and for error messages, not hot ──
 
