@@ -5,9 +5,10 @@
     pieces                                 bytes   Copied(old)   Copied(the write that brought them), or bytes
 
 A list that grows has other bytes at its front, where its length stands, and at its end. So the header of a msgpack
-array or map is looked at apart; what the rest has in common at its front and at its end is copied; what lies between
-is looked for among the writes that led to the new value. Bytes of other formats are handled the same, only without
-luck; what a cipher made has nothing in common, and is written whole.
+array or map is looked at apart. What the rest has in common at its front and at its end is copied, or, of a list that
+was cut at its front, what it begins with; what lies between is looked for among the writes that led to the new value.
+Bytes of other formats are handled the same, only without luck; what a cipher made has nothing in common, and is
+written whole.
 
 Invariants:
 1. The pieces, joined, are the new bytes, whatever the bytes mean.
@@ -50,7 +51,7 @@ def splice(
     if back < LEAST:
         back = 0
     if not front and not back:
-        return tuple(_found(new, writes))
+        return _slid(new, old, writes)
     pieces: list[bytes | Copied] = []
     literal = new[:head]
     if front:
@@ -62,6 +63,20 @@ def splice(
     if back:
         pieces.append(Copied(number, len(former) - back, len(former)))
     return tuple(pieces)
+
+
+def _slid(
+    new: bytes, old: tuple[int, bytes], writes: Sequence[tuple[int, bytes]]
+) -> tuple[bytes | Copied, ...]:
+    """Return the pieces of bytes that begin somewhere within the old ones, as those of a list cut at its front."""
+    number, former = old
+    head = header_size(new)
+    at = former.find(new[head : head + LEAST]) if len(new) - head >= LEAST else -1
+    if at < 0:
+        return tuple(_found(new, writes))
+    length = common_front(new[head:], former[at:])
+    header: list[bytes | Copied] = [new[:head]] if head else []
+    return (*header, Copied(number, at, at + length), *_found(new[head + length :], writes))
 
 
 def header_size(data: bytes) -> int:

@@ -4,7 +4,9 @@
     ├── RecordNotFound         WAL-E405  you: the thread has no record of that number
     ├── UnknownCode            WAL-E406  you: no error has that code
     ├── ItemNotFound           WAL-E407  you: the store has no item of that key
-    └── CheckpointSuperseded   WAL-E531  you: LangGraph ran a thread twice at once, and this run was the slower one
+    ├── CheckpointSuperseded   WAL-E531  you: LangGraph ran a thread twice at once, and this run was the slower one
+    ├── ImportDiffers          WAL-E532  you: what is to be imported is not what the log holds of it already
+    └── SourceNotFound         WAL-E533  you: there is nothing to import from under that name
 
 It must not repeat errors of the layers below; those come through as they are.
 """
@@ -36,3 +38,15 @@ class CheckpointSuperseded(WalgraphError, RuntimeError):
     """The checkpoint that a LangGraph run went on from has got another child meanwhile; nothing of this one was put."""
 
     code = "WAL-E531"
+
+
+class ImportDiffers(WalgraphError, ValueError):
+    """A thread that is imported has gone on in the log, or was read back otherwise than it is in the source."""
+
+    code = "WAL-E532"
+
+
+class SourceNotFound(WalgraphError, LookupError):
+    """What is to be imported from is not there, or holds no checkpoints of LangGraph's."""
+
+    code = "WAL-E533"

@@ -355,12 +355,18 @@ class Lane:
             if self._writer is not writer:
                 return
             self._pending.clear()
-            if (
-                writer.records_since_snapshot >= SNAPSHOT_RECORDS
-                and writer.bytes_since_snapshot >= self._snapshot_bytes // SNAPSHOT_SHARE
-            ):
-                writer.flush()
-                self.snapshot()
+            self.snapshot_if_due()
+
+    def snapshot_if_due(self) -> None:
+        """Take a snapshot if the newest one has fallen behind; called with the lock held, when all is durable."""
+        writer = self._writer
+        if (
+            writer is not None
+            and writer.records_since_snapshot >= SNAPSHOT_RECORDS
+            and writer.bytes_since_snapshot >= self._snapshot_bytes // SNAPSHOT_SHARE
+        ):
+            writer.flush()
+            self.snapshot()
 
     def snapshot(self) -> None:
         """Queue a snapshot of the thread, which is durable as it stands; called with the lock held."""

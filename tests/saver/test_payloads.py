@@ -65,6 +65,14 @@ def test_a_list_that_grows_costs_what_is_new() -> None:
     assert pieces == (new[:3], Copied(1, 3, len(old)), Copied(2, 1, len(write)))
 
 
+def test_a_list_that_is_cut_at_its_front_costs_what_is_new() -> None:
+    """A window that slides over a chat refers to what is left of the former one."""
+    items = [f"{number:090}" for number in range(20)]
+    old, new = msgpack.packb(items), msgpack.packb([*items[2:], "y" * 90])
+    pieces = splice(new, (1, old), [])
+    assert pieces == (new[:3], Copied(1, 3 + 2 * 92, len(old)), new[-92:])
+
+
 def test_pieces_lean_on_earlier_payloads_only() -> None:
     """A number that is not there, and a stretch beyond the end, are damage."""
     payloads = Payloads()

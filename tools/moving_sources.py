@@ -1,0 +1,371 @@
+"""The tables of LangGraph's savers, read: SqliteSaver's, PostgresSaver's, and those of any other through its methods.
+
+    sqlite:PATH               the whole state lies in each row; it is taken apart without being decoded
+    postgres:DSN              values lie in a table of their own, by channel and version; small ones in the row
+    langgraph:MODULE:NAME     a saver object, asked through LangGraph's interface; its values are decoded and made anew
+
+Invariants:
+1. Nothing is changed in the source.
+2. Checkpoints come oldest first, by their ids, as LangGraph orders them.
+
+This module must not know what is done with what it reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from ..engine.errors import NotAvailable
+from .errors import SourceNotFound
+from .moving import Foreign, ForeignWrite, Source
+from .saved_draft import Incoming, Typed
+
+_PLAIN = ("v", "id", "ts", "channel_versions", "versions_seen", "updated_channels")
+_TASKS = "__pregel_tasks"
+SCHEMES = ("sqlite", "postgres", "postgresql", "langgraph")
+
+
+def source_of(text: str) -> Source | None:
+    """Return the source that ``--from`` names; None if it names none of these.
+
+    Raises:
+        SourceNotFound: There is nothing of that kind.
+        NotAvailable: What reads it is not installed.
+    """
+    scheme, _, rest = text.partition(":")
+    if scheme not in SCHEMES or not rest:
+        return None
+    if scheme == "sqlite":
+        return SqliteSource(rest)
+    if scheme == "langgraph":
+        return SaverSource(_object(rest))
+    return PostgresSource(text if rest.startswith("//") else rest)
+
+
+class Serialised:
+    """Values that lie in a serialised state, taken apart; decoded only if their format is not msgpack."""
+
+    def __init__(self) -> None:
+        self._serde: Any = None
+
+    def state(self, kind: str, data: bytes) -> tuple[dict[str, Any], dict[str, Typed], Typed | None]:
+        """Return the plain fields of a serialised checkpoint, its values, and what else is in it."""
+        if kind == "msgpack":
+            fields = _split(data)
+            plain = {key: _unpacked(fields.pop(key)) for key in _PLAIN if key in fields}
+            values = _split(fields.pop("channel_values", b"\x80"))
+            typed = {channel: Typed("msgpack", value) for channel, value in values.items()}
+            return plain, typed, Typed("msgpack", _joined(fields)) if fields else None
+        serde = self.serde(kind)
+        whole = dict(serde.loads_typed((kind, data)))
+        plain = {key: whole.pop(key) for key in _PLAIN if key in whole}
+        typed = {key: _typed(serde.dumps_typed(value)) for key, value in whole.pop("channel_values").items()}
+        return plain, typed, _typed(serde.dumps_typed(whole)) if whole else None
+
+    def serde(self, kind: str) -> Any:
+        """Return LangGraph's serialiser for a tag."""
+        if self._serde is None:
+            try:
+                from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+                from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+            except ImportError as error:
+                raise _needs(f"Values with the tag {kind!r}", "walgraph[langgraph]", error) from error
+            # The key is LangGraph's: LANGGRAPH_AES_KEY.
+            self._serde = EncryptedSerializer.from_pycryptodome_aes() if "+" in kind else JsonPlusSerializer()
+        return self._serde
+
+
+class SqliteSource:
+    """A database of SqliteSaver or AsyncSqliteSaver."""
+
+    def __init__(self, path: str) -> None:
+        if not Path(path).is_file():
+            raise SourceNotFound(f"There is no file {path}.", hint="Check the path after sqlite:.", path=path)
+        self._connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+        self._serialised = Serialised()
+        try:
+            columns = self._rows("SELECT name FROM pragma_table_info('writes')")
+            self._rows("SELECT 1 FROM checkpoints LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            message = f"{path} holds no checkpoints of SqliteSaver: {error}."
+            raise SourceNotFound(message, hint="Check the path after sqlite:.", path=path) from error
+        # Databases from before this column existed have none.
+        self._path = "task_path" if ("task_path",) in columns else "''"
+
+    def _rows(self, query: str, *arguments: Any) -> list[Any]:
+        return self._connection.execute(query, arguments).fetchall()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+    def count(self) -> int:
+        """Return how many checkpoints there are."""
+        return int(self._rows("SELECT count(*) FROM checkpoints")[0][0])
+
+    def threads(self) -> Sequence[str]:
+        """Return the ids of the threads."""
+        query = "SELECT thread_id FROM checkpoints GROUP BY thread_id ORDER BY min(checkpoint_id)"
+        return [thread for (thread,) in self._rows(query)]
+
+    def ids(self, thread: str) -> set[tuple[str, str]]:
+        """Return namespace and id of each checkpoint of a thread."""
+        query = "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = ?"
+        return set(self._rows(query, thread))
+
+    def checkpoints(self, thread: str) -> Iterator[Foreign]:
+        """Yield a thread's checkpoints, oldest first."""
+        query = (
+            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata "
+            "FROM checkpoints WHERE thread_id = ? ORDER BY checkpoint_id, checkpoint_ns"
+        )
+        for ns, own, parent, kind, data, metadata in self._connection.execute(query, (thread,)):
+            plain, values, rest = self._serialised.state(kind, bytes(data))
+            noted = json.loads(metadata) if metadata else {}
+            yield Foreign(
+                _incoming((ns, own, parent), plain, values, noted, rest), self._writes(thread, ns, own)
+            )
+
+    def _writes(self, thread: str, ns: str, own: str) -> tuple[ForeignWrite, ...]:
+        query = (
+            f"SELECT task_id, {self._path}, idx, channel, type, value FROM writes "  # noqa: S608 - a constant.
+            "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? ORDER BY task_id, idx"
+        )
+        rows = self._connection.execute(query, (thread, ns, own))
+        return tuple([_write(row) for row in rows])
+
+
+class PostgresSource:
+    """A database of PostgresSaver or AsyncPostgresSaver."""
+
+    def __init__(self, dsn: str) -> None:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise _needs("Reading a Postgres database", "psycopg[binary]", error) from error
+        try:
+            self._connection = psycopg.connect(dsn, autocommit=True)
+            self._connection.read_only = True
+            self.count()
+        except psycopg.Error as error:
+            message = f"There are no checkpoints of PostgresSaver: {str(error).strip()}"
+            raise SourceNotFound(message, hint="Check the address after postgres:.") from error
+
+    def _rows(self, query: Any, *arguments: Any) -> list[Any]:
+        return self._connection.execute(query, arguments).fetchall()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+    def count(self) -> int:
+        """Return how many checkpoints there are."""
+        return int(self._rows("SELECT count(*) FROM checkpoints")[0][0])
+
+    def threads(self) -> Sequence[str]:
+        """Return the ids of the threads."""
+        query = "SELECT thread_id FROM checkpoints GROUP BY thread_id ORDER BY min(checkpoint_id)"
+        return [thread for (thread,) in self._rows(query)]
+
+    def ids(self, thread: str) -> set[tuple[str, str]]:
+        """Return namespace and id of each checkpoint of a thread."""
+        query = "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = %s"
+        return set(self._rows(query, thread))
+
+    def checkpoints(self, thread: str) -> Iterator[Foreign]:
+        """Yield a thread's checkpoints, oldest first."""
+        query = (
+            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata "
+            "FROM checkpoints WHERE thread_id = %s ORDER BY checkpoint_id, checkpoint_ns"
+        )
+        for ns, own, parent, state, metadata in self._rows(query, thread):
+            plain = {key: state.pop(key) for key in _PLAIN if key in state}
+            values = {
+                channel: Typed("msgpack", msgpack.packb(value))
+                for channel, value in (state.pop("channel_values", None) or {}).items()
+            }
+            values |= self._blobs(thread, ns, plain["channel_versions"])
+            if plain["v"] < 4 and parent is not None:
+                self._bring_sends(thread, ns, parent, plain, values)
+            rest = Typed("msgpack", msgpack.packb(state)) if state else None
+            yield Foreign(
+                _incoming((ns, own, parent), plain, values, metadata or {}, rest),
+                self._writes(thread, ns, own),
+            )
+
+    def _blobs(self, thread: str, ns: str, versions: Mapping[str, Any]) -> dict[str, Typed]:
+        query = (
+            "SELECT b.channel, b.type, b.blob FROM unnest(%s::text[], %s::text[]) AS wanted(channel, version) "
+            "JOIN checkpoint_blobs b ON b.channel = wanted.channel AND b.version = wanted.version "
+            "WHERE b.thread_id = %s AND b.checkpoint_ns = %s AND b.type <> 'empty'"
+        )
+        wanted = [*versions], [str(version) for version in versions.values()]
+        rows = self._rows(query, *wanted, thread, ns)
+        return {channel: Typed(kind, bytes(data or b"")) for channel, kind, data in rows}
+
+    def _bring_sends(
+        self, thread: str, ns: str, parent: str, plain: dict[str, Any], values: dict[str, Typed]
+    ) -> None:
+        """Put what was sent where later versions of LangGraph look for it: states of before kept it with the writes."""
+        query = (
+            "SELECT blob FROM checkpoint_writes WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s "
+            "AND channel = %s AND type = 'msgpack' ORDER BY task_path, task_id, idx"
+        )
+        sends = [bytes(data) for (data,) in self._rows(query, thread, ns, parent, _TASKS)]
+        if sends:
+            header = msgpack.Packer().pack_array_header(len(sends))
+            values[_TASKS] = Typed("msgpack", b"".join([header, *sends]))
+            plain["channel_versions"][_TASKS] = max(plain["channel_versions"].values(), default=f"{1:032}")
+
+    def _writes(self, thread: str, ns: str, own: str) -> tuple[ForeignWrite, ...]:
+        query = (
+            "SELECT task_id, task_path, idx, channel, type, blob FROM checkpoint_writes "
+            "WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s ORDER BY task_id, idx"
+        )
+        rows = self._rows(query, thread, ns, own)
+        return tuple([_write(row) for row in rows])
+
+
+class SaverSource:
+    """Any checkpointer of LangGraph's, through its own methods, which do not tell the paths of tasks."""
+
+    def __init__(self, saver: Any) -> None:
+        from langgraph.checkpoint.base import WRITES_IDX_MAP
+
+        self._saver = saver
+        self._special = WRITES_IDX_MAP
+        self._configs: dict[str, list[Any]] = {}
+        for found in saver.list(None):
+            conf = found.config["configurable"]
+            self._configs.setdefault(str(conf["thread_id"]), []).append(found.config)
+        for configs in self._configs.values():
+            configs.sort(key=lambda config: (config["configurable"]["checkpoint_id"], _ns(config)))
+
+    def close(self) -> None:
+        """Do nothing: the saver is its owner's."""
+
+    def count(self) -> int:
+        """Return how many checkpoints there are."""
+        return sum(map(len, self._configs.values()))
+
+    def threads(self) -> Sequence[str]:
+        """Return the ids of the threads."""
+        return [*self._configs]
+
+    def ids(self, thread: str) -> set[tuple[str, str]]:
+        """Return namespace and id of each checkpoint of a thread."""
+        return {(_ns(config), config["configurable"]["checkpoint_id"]) for config in self._configs[thread]}
+
+    def checkpoints(self, thread: str) -> Iterator[Foreign]:
+        """Yield a thread's checkpoints, oldest first."""
+        dumps = self._saver.serde.dumps_typed
+        for config in self._configs[thread]:
+            found = self._saver.get_tuple(config)
+            if found is None:
+                continue
+            state = dict(found.checkpoint)
+            plain = {key: state.pop(key) for key in _PLAIN if key in state}
+            values = {key: _typed(dumps(value)) for key, value in state.pop("channel_values").items()}
+            rest = _typed(dumps(state)) if state else None
+            parent = found.parent_config and found.parent_config["configurable"]["checkpoint_id"]
+            place = (_ns(config), plain["id"], parent)
+            metadata = dict(found.metadata)
+            yield Foreign(_incoming(place, plain, values, metadata, rest), self._writes(found, dumps))
+
+    def _writes(self, found: Any, dumps: Any) -> tuple[ForeignWrite, ...]:
+        counted: dict[str, int] = {}
+        writes = []
+        for task, channel, value in found.pending_writes or ():
+            index = self._special.get(channel)
+            if index is None:
+                index = counted[task] = counted.get(task, -1) + 1
+            writes.append(ForeignWrite(task, "", index, channel, _typed(dumps(value))))
+        return tuple(writes)
+
+
+def _ns(config: Any) -> str:
+    ns: str = config["configurable"].get("checkpoint_ns", "")
+    return ns
+
+
+def _incoming(
+    place: tuple[str, str, str | None],
+    plain: dict[str, Any],
+    values: Mapping[str, Typed],
+    metadata: dict[str, Any],
+    rest: Typed | None,
+) -> Incoming:
+    ns, own, parent = place
+    return Incoming(
+        ns,
+        own,
+        parent or None,
+        plain["v"],
+        plain["ts"],
+        plain["channel_versions"],
+        plain["versions_seen"],
+        plain.get("updated_channels", False),
+        values,
+        metadata,
+        rest,
+    )
+
+
+def _write(row: Sequence[Any]) -> ForeignWrite:
+    task, path, position, channel, kind, data = row
+    return ForeignWrite(task, path, position, channel, Typed(kind or "", bytes(data or b"")))
+
+
+def _typed(pair: tuple[str, Any]) -> Typed:
+    return Typed(pair[0], bytes(pair[1]))
+
+
+def _split(data: bytes) -> dict[str, bytes]:
+    """Return the encoded values of an encoded map, by their keys, without decoding them."""
+    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=max(len(data), 1))
+    unpacker.feed(data)
+    found: dict[str, bytes] = {}
+    for _ in range(unpacker.read_map_header()):
+        key = unpacker.unpack()
+        start = unpacker.tell()
+        unpacker.skip()
+        found[key] = data[start : unpacker.tell()]
+    return found
+
+
+def _joined(fields: Mapping[str, bytes]) -> bytes:
+    """Return the encoded map of encoded values."""
+    parts = [msgpack.Packer().pack_map_header(len(fields))]
+    for key, value in fields.items():
+        parts += (msgpack.packb(key), value)
+    return b"".join(parts)
+
+
+def _unpacked(data: bytes) -> Any:
+    return msgpack.unpackb(data, strict_map_key=False)
+
+
+def _object(text: str) -> Any:
+    module, _, name = text.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        message = f"There is no saver {name!r} in a module {module!r}: {error}."
+        raise SourceNotFound(
+            message, hint="Write langgraph:MODULE:NAME, and be where the module is."
+        ) from error
+
+
+def _needs(what: str, package: str, error: ImportError) -> NotAvailable:
+    message = f"{what} needs what cannot be imported: {error}."
+    return NotAvailable(message, hint=f"pip install '{package}'")
