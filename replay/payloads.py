@@ -93,6 +93,10 @@ class Payloads:
         self._kept[number] = payload
         return payload
 
+    def numbers(self) -> list[int]:
+        """Return the number of each payload."""
+        return [*self._kept]
+
     def weight(self, number: int) -> Weight:
         """Return how much lies below a payload."""
         return self._weights.get(number, LIGHT)

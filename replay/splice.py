@@ -50,8 +50,10 @@ def splice(
         front = 0
     if back < LEAST:
         back = 0
-    if not front and not back:
-        return _slid(new, old, writes)
+    if 2 * (front + back) < len(body):
+        slid = _slid(new, old, writes)
+        if (not front and not back) or _new_bytes(slid) < len(body) - front - back:
+            return slid
     pieces: list[bytes | Copied] = []
     literal = new[:head]
     if front:
@@ -77,6 +79,10 @@ def _slid(
     length = common_front(new[head:], former[at:])
     header: list[bytes | Copied] = [new[:head]] if head else []
     return (*header, Copied(number, at, at + length), *_found(new[head + length :], writes))
+
+
+def _new_bytes(pieces: Sequence[bytes | Copied]) -> int:
+    return sum([len(piece) for piece in pieces if type(piece) is bytes])
 
 
 def header_size(data: bytes) -> int:

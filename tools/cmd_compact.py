@@ -35,6 +35,9 @@ from .folding import Lens
 from .options import app_option, as_json, graph_of, named, opened, placed, words
 from .progress import progress
 from .render import Column, Page
+from .saved_drop import all_but, drop
+from .saved_lanes import lanes_of
+from .saved_show import is_saved, plan_saved
 
 if TYPE_CHECKING:
     from ..engine.graph import CompiledGraph
@@ -63,6 +66,8 @@ class Cut(NamedTuple):
     why: str
     freed: int = 0
     packed: Packed | None = None
+    keep_last: int = 0
+    """For a thread that LangGraph runs: how many checkpoints of each namespace stay, once the others are dropped."""
 
 
 @click.command("compact")
@@ -124,6 +129,8 @@ def plan_cut(log: Log, head: ThreadHead, keep_last: int, graph: CompiledGraph | 
     """Return what can be cut off one thread."""
     thread = head.thread_id
     whole = Cut(thread, 0, head.records, head.records, head.bytes, head.bytes, 0, "")
+    if is_saved(log, head):
+        return _plan_saved_cut(log, head, whole, keep_last)
     lenient = Lens(log, graph)
     try:
         begin = lenient.start(thread, cached=False)
@@ -167,10 +174,28 @@ def plan_cut(log: Log, head: ThreadHead, keep_last: int, graph: CompiledGraph | 
 
 def apply_cut(log: Log, cut: Cut) -> int:
     """Make the snapshot durable, then cut off the frames that it stands for; return how many went."""
+    if cut.keep_last:
+        lane = lanes_of(log).lane(log, cut.thread)
+        drop(lane, lambda state: all_but(state, cut.keep_last))
+        return lane.cut()
     if cut.packed is not None:
         log.put_snapshot(cut.thread, cut.seq, cut.packed)
         log.flush()
     return log.truncate(cut.thread, cut.seq)
+
+
+def _plan_saved_cut(log: Log, head: ThreadHead, whole: Cut, keep_last: int) -> Cut:
+    """Return what can be cut off a thread that LangGraph runs: a snapshot holds all checkpoints that stay."""
+    plan = plan_saved(log, head.thread_id, keep_last)
+    new = {blob.digest for blob in plan.packed.blobs} - set(log.store.digests())
+    weight = len(plan.packed.data) + sum(len(blob.data) for blob in plan.packed.blobs if blob.digest in new)
+    freed = head.bytes + head.frames * HEADER_BYTES + _replaced(log, head.thread_id, head.seq + 1) - weight
+    whole = whole._replace(checkpoints=plan.checkpoints)
+    if freed <= 0:
+        return whole._replace(why="a snapshot would weigh more than what it replaces")
+    return whole._replace(
+        seq=head.seq, kept_records=0, kept_bytes=0, freed=freed, packed=plan.packed, keep_last=keep_last
+    )
 
 
 def _snapshot(log: Log, thread: str, seq: int, graph: CompiledGraph | None) -> tuple[Packed | None, str]:
@@ -236,7 +261,10 @@ def _unnamed(log: Log, cuts: list[Cut], made: set[bytes]) -> tuple[int, int]:
 def _show(page: Page, cuts: list[Cut], blobs: tuple[int, int], *, applied: bool) -> None:
     freed = sum(cut.freed for cut in cuts) + blobs[1]
     if page.as_json:
-        threads = [{name: value for name, value in cut._asdict().items() if name != "packed"} for cut in cuts]
+        threads = [
+            {name: value for name, value in cut._asdict().items() if name not in {"packed", "keep_last"}}
+            for cut in cuts
+        ]
         swept = {"count": blobs[0], "bytes": blobs[1]}
         page.emit("compact", applied=applied, threads=threads, blobs=swept, freed=freed)
         return

@@ -20,6 +20,7 @@ from ..wal.frame import FORMAT, HEADER_BYTES
 from ..wal.head import ThreadHead, moment
 from ..wal.log import Log
 from ..wal.record import NUMBERS
+from ..wal.saved_record import SAVED_KINDS
 from .errors import RecordNotFound
 from .folding import Lens
 from .heads import NOTHING, head_to_plain, next_of
@@ -229,7 +230,7 @@ def _record(page: Page, log: Log, thread: str, seq: int, *, as_hex: bool) -> Non
             frame=frame,
             record={
                 "kind": type(record).__name__,
-                "number": NUMBERS[type(record)],
+                "number": number_of(type(record)),
                 "fields": {name: plain(value) for name, value in fields.items()},
                 "bytes": len(found.data),
                 "blobs": blobs,
@@ -237,7 +238,7 @@ def _record(page: Page, log: Log, thread: str, seq: int, *, as_hex: bool) -> Non
             },
         )
         return
-    number = NUMBERS[type(record)]
+    number = number_of(type(record))
     page.line(
         f"seq {seq} of thread {thread} · {type(record).__name__} (kind {number}) · {len(found.data)} bytes"
     )
@@ -252,6 +253,12 @@ def _record(page: Page, log: Log, thread: str, seq: int, *, as_hex: bool) -> Non
             piece = found.data[start : start + 16]
             text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
             page.line(f"{start:08x}  {piece.hex(' '):<47}  {text}")
+
+
+def number_of(kind: type) -> int:
+    """Return the number of a kind of record, of walgraph's or of LangGraph's threads."""
+    numbers: dict[type, int] = {**NUMBERS, **{each: number for number, each in SAVED_KINDS.items()}}
+    return numbers[kind]
 
 
 def _head(log: Log, thread: str) -> ThreadHead:

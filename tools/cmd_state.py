@@ -31,6 +31,7 @@ from .folding import Lens, gathered_graph
 from .gathered import Gathered
 from .options import app_option, as_json, graph_of, opened, placed, words
 from .render import Column, Page
+from .saved_show import is_saved, show_state
 from .words import path_text, plain, preview, shortened, writes_text
 
 CHANNELS = (Column("channel"), Column("value"))
@@ -62,6 +63,9 @@ def command(words: tuple[str, ...], at: str | None, scope: str, app: str | None,
     page = Page(as_json=as_json)
     graph = graph_of(app)
     with opened(path) as log:
+        if is_saved(log, log.head(thread)):
+            show_state(page, log, thread, at, scope)
+            return
         lens = Lens(log, graph)
         found = find_moment(lens, thread, at)
         _show(page, lens, thread, found, scope)

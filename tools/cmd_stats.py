@@ -39,6 +39,7 @@ LARGEST = 10
 NAMES = {
     **{number: kind.__name__ for kind, number in NUMBERS.items()},
     **{number: kind.__name__ for number, kind in SAVED_KINDS.items()},
+    **{number: kind.__name__ for number, kind in SAVED_KINDS.items()},
 }
 FINISHED, FOLDED = NUMBERS[TaskFinished], NUMBERS[StateFolded]
 HOUR = 3600 * 10**9

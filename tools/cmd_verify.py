@@ -38,6 +38,7 @@ from .laws import Order, snapshot_difference
 from .options import app_option, as_json, graph_of, opened, placed, words
 from .progress import progress
 from .render import Column, Page
+from .saved_show import is_saved, wrong_order, wrong_snapshot
 
 if TYPE_CHECKING:
     from ..engine.graph import CompiledGraph
@@ -143,6 +144,8 @@ class Audit:
             # The records before it are gone: it is the oldest truth there is.
             self.anchors += 1
             return None
+        if is_saved(self.log, head):
+            return wrong_snapshot(self.log, thread, seq, data)
         try:
             recorded = self.lens.decode(data, seq)
             folded = self.lens.state_at(thread, seq, cached=False)
@@ -168,6 +171,9 @@ class Audit:
         """Return what is wrong with the order of a thread's records."""
         problems: list[Problem] = []
         thread = head.thread_id
+        if is_saved(self.log, head):
+            wrong = wrong_order(self.log, thread)
+            return [Problem(wrong, thread)] if wrong else []
         try:
             begin = self.lens.start(thread, cached=False)
             laws = Order(lambda seq, what: problems.append(Problem(what, thread, seq)), begin)

@@ -30,7 +30,6 @@ from .saved_draft import Incoming, Typed
 
 _PLAIN = ("v", "id", "ts", "channel_versions", "versions_seen", "updated_channels")
 _TASKS = "__pregel_tasks"
-SCHEMES = ("sqlite", "postgres", "postgresql", "langgraph")
 
 
 def source_of(text: str) -> Source | None:
@@ -41,13 +40,13 @@ def source_of(text: str) -> Source | None:
         NotAvailable: What reads it is not installed.
     """
     scheme, _, rest = text.partition(":")
-    if scheme not in SCHEMES or not rest:
-        return None
-    if scheme == "sqlite":
+    if scheme == "sqlite" and rest:
         return SqliteSource(rest)
-    if scheme == "langgraph":
+    if scheme == "langgraph" and ":" in rest:
         return SaverSource(_object(rest))
-    return PostgresSource(text if rest.startswith("//") else rest)
+    if scheme in {"postgres", "postgresql"} and rest:
+        return PostgresSource(text if rest.startswith("//") else rest)
+    return None
 
 
 class Serialised:

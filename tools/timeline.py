@@ -64,7 +64,10 @@ def entries(
 
 def scope_of(record: Record) -> str:
     """Return the graph that a record is about; the root's for those about the whole thread."""
-    return "" if isinstance(record, ThreadCreated | StateFolded) else record.scope
+    if isinstance(record, ThreadCreated | StateFolded):
+        return ""
+    # The records of LangGraph's threads have a namespace.
+    return str(getattr(record, "ns", "") or getattr(record, "scope", ""))
 
 
 def _follow(steps: dict[str, int | None], record: Record) -> None:

@@ -49,6 +49,7 @@ from ..wal.record import (
     TimerSet,
     Write,
 )
+from ..wal.saved_record import SAVED
 from .gathered import Gathered
 
 LINE = 72
@@ -128,6 +129,10 @@ class Line(NamedTuple):
 
 def line_of(record: Record) -> Line:
     """Return a record in words."""
+    if type(record) in SAVED:
+        from .saved_show import line_of_saved
+
+        return line_of_saved(record)
     match record:
         case ThreadCreated(_, _, origin):
             return Line("", "" if origin is None else f"copied from {shortened(origin)}")
