@@ -1,7 +1,6 @@
 """Threads that LangGraph runs, as the command line looks at them: without LangGraph, and without the user's classes.
 
     saved_of(log, thread)     the fold of the thread, or None if walgraph runs it
-    line_of_saved(record)     a record in words
     show_state(...)           ``wal state``: channels, tasks that wrote, and what asks
     wrong_snapshot, wrong_order, plan_saved    what ``verify`` and ``compact`` want to know
 
@@ -25,12 +24,12 @@ from ..wal.errors import WalgraphError
 from ..wal.log import Log
 from ..wal.named import NamedTuple
 from ..wal.registry import Opaque
-from ..wal.saved_record import SAVED, CheckpointPut, CheckpointsDropped, Kept, Payload, WritesPut
+from ..wal.saved_record import SAVED, CheckpointsDropped
 from ..wal.shared import bytes_of
 from .render import Column, Page
 from .saved_draft import GRAPH, in_order, next_nodes
 from .saved_drop import all_but
-from .words import Line, plain, preview, visible
+from .words import plain, preview
 
 if TYPE_CHECKING:
     from ..wal.codec import Packed
@@ -71,29 +70,6 @@ def folded(log: Log, thread: str, upto: int | None = None, *, cached: bool = Tru
     for seq, record in log.read(thread, state.seq, upto, decoder=decoder):
         state.apply(seq, record)
     return state
-
-
-def line_of_saved(record: Any) -> Line:
-    """Return a record of LangGraph's in words."""
-    match record:
-        case CheckpointPut():
-            channels = ", ".join([visible(channel) for channel, _ in record.values])
-            said = f"{record.metadata.get('source', '?')} {record.metadata.get('step', '?')}"
-            return Line("", f"{visible(record.id)} · {visible(said)} · {channels or 'no new values'}")
-        case WritesPut(_, _, task, _, writes):
-            written = ", ".join([f"{visible(channel)}={_size(kept)}" for _, channel, kept in writes])
-            return Line(visible(task[:8]), written)
-        case CheckpointsDropped(_, ids):
-            return Line("", f"{len(ids)} checkpoints dropped")
-        case _:
-            raise TypeError(type(record).__name__)
-
-
-def _size(kept: Kept) -> str:
-    if not isinstance(kept, Payload):
-        return f"payload {kept}"
-    pieces = len(kept.pieces)
-    return f"{visible(kept.type)} in {pieces} pieces" if pieces > 1 else visible(kept.type)
 
 
 def value_of(kind: str, data: bytes) -> Any:

@@ -49,7 +49,7 @@ from ..wal.record import (
     TimerSet,
     Write,
 )
-from ..wal.saved_record import SAVED
+from ..wal.saved_record import SAVED, CheckpointPut, CheckpointsDropped, Kept, Payload, WritesPut
 from .gathered import Gathered
 
 LINE = 72
@@ -130,9 +130,7 @@ class Line(NamedTuple):
 def line_of(record: Record) -> Line:
     """Return a record in words."""
     if type(record) in SAVED:
-        from .saved_show import line_of_saved
-
-        return line_of_saved(record)
+        return _line_of_saved(record)
     match record:
         case ThreadCreated(_, _, origin):
             return Line("", "" if origin is None else f"copied from {shortened(origin)}")
@@ -322,3 +320,26 @@ def _shown(value: Any) -> str:
         return say(value)
     except Exception:  # noqa: BLE001 - a class's own repr may do anything
         return f"<{_class_name(value)}>"
+
+
+def _line_of_saved(record: Any) -> Line:
+    """Return a record of LangGraph's in words."""
+    match record:
+        case CheckpointPut():
+            channels = ", ".join([visible(channel) for channel, _ in record.values])
+            said = f"{record.metadata.get('source', '?')} {record.metadata.get('step', '?')}"
+            return Line("", f"{visible(record.id)} · {visible(said)} · {channels or 'no new values'}")
+        case WritesPut(_, _, task, _, writes):
+            written = ", ".join([f"{visible(channel)}={_kept_text(kept)}" for _, channel, kept in writes])
+            return Line(visible(task[:8]), written)
+        case CheckpointsDropped(_, ids):
+            return Line("", f"{len(ids)} checkpoints dropped")
+        case _:
+            raise TypeError(type(record).__name__)
+
+
+def _kept_text(kept: Kept) -> str:
+    if not isinstance(kept, Payload):
+        return f"payload {kept}"
+    pieces = len(kept.pieces)
+    return f"{visible(kept.type)} in {pieces} pieces" if pieces > 1 else visible(kept.type)
