@@ -37,7 +37,7 @@ from ..wal.record import (
 )
 from ..wal.submission_layout import RELEASE
 from . import clock
-from .assignment import LEFT, SUSPENDED, Assignment, Carried, How
+from .assignment import LEFT, Assignment, Carried, How
 from .recorder import PARKED
 from .settings import Compiled
 from .waking import is_signalled
@@ -389,7 +389,7 @@ def is_to_go_on(log: Log, head: ThreadHead, now: int) -> bool:
     """Tell whether a thread has something to do and nobody who does it."""
     if head.status in {"crashed", "drained"}:
         return True
-    if head.status in SUSPENDED and not log.is_claimed(head.thread_id):
+    if head.status in PARKED and not log.is_claimed(head.thread_id):
         return head.due_at is not None and head.due_at.timestamp() * 1e9 <= now
     return False
 

@@ -415,6 +415,7 @@ class Session:
         if self.parent is None:
             self._settled = True
             self.run.recorder.settle()
+            end = self._last_word(end)
         return self._given(end)
 
     async def afinish(self, end: End) -> Any:
@@ -424,7 +425,18 @@ class Session:
             future = self.run.recorder.settle_soon()
             if future is not None:
                 await asyncio.shield(asyncio.wrap_future(future))
+            end = self._last_word(end)
         return self._given(end)
+
+    def _last_word(self, end: End) -> End:
+        """Listen no more, and cancel a run that was to be cancelled while it came to a pause of its own."""
+        if (attendance := self._attendance) is not None:
+            attendance.leave()
+        if attendance is None or attendance.cancelled is None:
+            return end
+        from .last_word import last_word
+
+        return last_word(self.run, end, attendance.cancelled)
 
     def _given(self, end: End) -> Any:
         if end.error is not None:

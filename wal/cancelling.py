@@ -10,6 +10,7 @@ What was recorded stays. It must not know how a run stops.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 IDLE = frozenset({"crashed", "interrupted", "sleeping", "waiting", "drained", "parked"})
 """How a thread stands whose run is not over, though nobody carries it on."""
+
+
+TRIES, PAUSE = 20, 0.005
+"""How often, and after how many seconds each time, a thread is tried to be claimed whose owner is letting go."""
 
 
 def cancel(
@@ -41,20 +46,37 @@ def cancel(
     """
     thread, run, reason, now = wish
     ended = submissions.cancel(thread, run, is_idle=False, reason=reason, now=now)
-    try:
-        writer = claim()
-    except ThreadBusy:
+    writer = _claimed(claim)
+    was_told = writer is None
+    if writer is None:
         first = submissions.first(thread)
-        if run and (first is None or first.run != run or first.state != "started"):
+        if run and (first is None or first.run != run):
             return bool(ended)
-        if not tell(reason):
-            submissions.wish(wish)
-        return True
+        if tell(reason):
+            return True
+        submissions.wish(wish)
+        # An owner that is just letting go listens no more, and is gone in a moment.
+        for _ in range(TRIES):
+            time.sleep(PAUSE)
+            if (writer := _claimed(claim)) is not None:
+                break
+        else:
+            return True
+        submissions.fulfil(thread)
     with writer:
         begun = submissions.cancel(thread, run, is_idle=True, reason=reason, now=now)
         head = writer.head
         is_meant = not run or any(each.started_at for each in begun)
+        if head is not None and head.status == "cancelled" and was_told:
+            return True
         if head is None or head.status not in IDLE or not is_meant:
             return bool(ended or begun)
         end_run(writer, "cancelled", reason, now)
         return True
+
+
+def _claimed(claim: Callable[[], Writer]) -> Writer | None:
+    try:
+        return claim()
+    except ThreadBusy:
+        return None

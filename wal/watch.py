@@ -62,10 +62,13 @@ class Watch:
         return time.time_ns()
 
     def leave(self, thread: str, told: Told) -> None:
-        """Call ``told`` no more."""
+        """Call ``told`` no more, after a last look."""
         held = self._told.get(thread)
-        if held is not None and held[0] is told:
-            del self._told[thread]
+        if held is not None and held[0] == told:
+            if self._is_shared:
+                with contextlib.suppress(WalgraphError):
+                    self._look()
+            self._told.pop(thread, None)
 
     def tell(self, thread: str, reason: str) -> bool:
         """Tell whoever runs a thread in this process; return whether anybody does."""

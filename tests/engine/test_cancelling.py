@@ -24,6 +24,7 @@ from walgraph import (
     ThreadBusy,
     ThreadNotFound,
     entrypoint,
+    interrupt,
     recover,
     submit,
     task,
@@ -319,3 +320,19 @@ def test_a_kill_while_cancelling_leaves_all_or_nothing() -> None:
             assert steps_of(log).count("RunEnded") == 2
             fates += 1
     assert fates == 2
+
+
+def test_a_run_that_pauses_while_it_is_cancelled_is_cancelled(way: Way, log: Log, durability: str) -> None:
+    """A question that is asked when the cancellation has come already is asked of nobody."""
+
+    def asks_too_late(state: Any) -> dict[str, Any]:
+        log.cancel("t", reason="enough")
+        return {"trail": [interrupt("sure?")]}
+
+    graph = chain(leaves("a"), asks_too_late).compile(log)
+    with pytest.raises(RunCancelled, match="enough"):
+        way.invoke(graph, {"trail": []}, durability=durability)
+    assert status(log) == "cancelled"
+    with pytest.raises(RunCancelled):
+        way.invoke(graph, Command(resume="yes"))
+    assert graph.get_state(THREAD).values == {"trail": ["a"]}
