@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..replay.waits import open_waits
+from ..wal.codec import register_type
 from ..wal.head import moment
 from ..wal.named import NamedTuple
 from .errors import GraphInterrupt
@@ -38,6 +39,10 @@ class Suspension(NamedTuple):
     kind: str
     name: str
     until: datetime | None
+
+
+# It is part of what a handed-over run came to, which other processes read.
+register_type(Suspension, name="walgraph:Suspension")
 
 
 class GraphSuspended(GraphInterrupt):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from helpers import Trail, Way, asks, chain, killed, leaves
-from worker_helpers import PATIENCE, result, until, working
+from worker_helpers import PATIENCE, life, result, until, working
 
 from walgraph import (
     Command,
@@ -183,6 +183,49 @@ def test_a_run_that_stops_to_ask_is_over_and_its_answer_is_another(way: Way, log
         with pytest.raises(Exception, match="interrupt"):
             result(way, third)
     assert third.status() == "failed"
+
+
+CARRIES_OUT = """
+import sys
+from walgraph import Log, Worker, entrypoint, interrupt, sleep, submit, task
+
+@task
+def naps():
+    sleep(3600)
+
+@task
+def asks():
+    return interrupt("sure?")
+
+with Log.open(sys.argv[1]) as log:
+
+    @entrypoint(log)
+    def flow(given):
+        both = [naps(), asks()]
+        return [each.result() for each in both]
+
+    submit(flow, 1, "t", run_id="r")
+    worker = Worker(log, flow, on_end=lambda carried: worker.stop())
+    worker.run()
+"""
+READS = """
+import sys
+from walgraph import Log, RunHandle
+with Log.open(sys.argv[1]) as log:
+    found = RunHandle(log, "r").result(0)
+assert [each.value for each in found["__interrupt__"]] == ["sure?"]
+assert [each.kind for each in found["__suspended__"]] == ["sleep"]
+"""
+
+
+def test_what_a_run_is_suspended_for_is_read_in_every_process(tmp_path: Path) -> None:
+    """Who did not carry a run out itself can read that it sleeps beside its question.
+
+    ``Suspension`` was known by its name only in a process that had written one, so that the result of a run which both
+    slept and asked could not be read by the process that had handed it over.
+    """
+    path = tmp_path / "log.wal"
+    assert [life(program, path) for program in (CARRIES_OUT, READS)] == [0, 0]
 
 
 class Broken(Exception):
