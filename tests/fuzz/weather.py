@@ -1,0 +1,331 @@
+"""Worker processes that carry random programs out, killed and stopped at random instants, and what they must leave.
+
+    storm = Storm(folder, seed=1)
+    storm.rage(programs=12, seconds=2)    hand programs over, signal, answer; meanwhile workers die and are stopped
+    storm.settle()                        one last worker of this process finishes what is left
+    storm.check()                         every run ended; what happened outside is what was promised
+
+Workers are forked by a nursery, which never opened the log. The programs are in ``storms``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fuzz.storms import EFFECTS, PARK_AFTER, Outside, Tree, a_tree, programs
+
+from walgraph import RUN_AGAIN, Command, Log, RunHandle, Worker, submit
+from walgraph.replay.intents import DOUBTFUL, effects
+from walgraph.wal.codec import GLOBAL
+
+MODES = ("sync", "async", "exit")
+PATIENCE = 60.0
+"""Seconds after which a run that has not ended counts as vanished."""
+
+
+class Nursery:
+    """A process that forks workers when it is told to, and reaps them.
+
+    Args:
+        live: What a worker does, given its number.
+    """
+
+    def __init__(self, live: Callable[[int], None]) -> None:
+        told, self._tell = os.pipe()
+        self._hear, says = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._tell)
+            os.close(self._hear)
+            try:
+                self._nurse(live, told, says)
+            finally:
+                os._exit(0)
+        os.close(told)
+        os.close(says)
+
+    def _nurse(self, live: Callable[[int], None], told: int, says: int) -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        number = 0
+        while os.read(told, 1):
+            number += 1
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                os.close(told)
+                os.close(says)
+                try:
+                    live(number)
+                except BaseException:
+                    traceback.print_exc(file=sys.__stderr__)
+                    os._exit(1)
+                os._exit(0)
+            os.write(says, pid.to_bytes(8, "big"))
+
+    def worker(self) -> int:
+        """Let a worker be born, and return its id."""
+        os.write(self._tell, b"+")
+        return int.from_bytes(os.read(self._hear, 8), "big")
+
+    def close(self) -> None:
+        """End it; its workers are no concern of it."""
+        os.close(self._tell)
+        os.close(self._hear)
+        os.waitpid(self.pid, 0)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Storm:
+    """Programs in a folder of their own, and workers that come and go.
+
+    Args:
+        folder: Where log and world are.
+        seed: What programs and instants are drawn from.
+        workers: How many processes there are at a time.
+    """
+
+    def __init__(self, folder: Path, *, seed: int, workers: int = 3) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.outside, self.seed = folder / "log.wal", Outside(folder), seed
+        self.chance = random.Random(seed)
+        self.counts: Counter[str] = Counter()
+        self.trees: dict[str, Tree] = {}
+        self.last: dict[str, RunHandle] = {}
+        """Thread → the run that was last handed over to it."""
+        self.answers: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
+        self.nursery = Nursery(self._live)
+        self.errors = folder / "errors"
+        self.pids = [self.nursery.worker() for _ in range(workers)]
+        self.log = Log.open(self.path)
+        self.graphs = programs(self.log, self.outside)
+
+    def _live(self, number: int) -> None:
+        chance = random.Random(self.seed * 1000 + number)
+        self.outside.death = lambda: chance.random() < 0.02
+        try:
+            with Log.open(self.path, strict=True) as log:
+                Worker(log, programs(log, self.outside), concurrency=4, attempts=10**6).run()
+        except BaseException:
+            with self.errors.open("a") as file:
+                traceback.print_exc(file=file)
+            raise
+
+    # The weather
+
+    def rage(self, programs: int, seconds: float) -> None:
+        """Hand programs over and tend them, while workers are killed and stopped."""
+        over = threading.Event()
+        weather = threading.Thread(target=self._strike, args=(over,))
+        weather.start()
+        try:
+            begun, handed = time.monotonic(), 0
+            while (share := (time.monotonic() - begun) / seconds) < 1:
+                while handed < programs * min(1, share * 2):
+                    self._hand_over(handed)
+                    handed += 1
+                self._tend()
+                time.sleep(0.01)
+        finally:
+            over.set()
+            weather.join()
+
+    def _strike(self, over: threading.Event) -> None:
+        """Kill and stop workers; who is stopped goes on or dies a while later, and the dead are followed by others."""
+        chance, stopped = random.Random(self.seed + 1), {}
+        while not over.wait(chance.uniform(0.005, 0.08)):
+            now = time.monotonic()
+            for pid, (end, number) in list(stopped.items()):
+                if now > end:
+                    del stopped[pid]
+                    self._send(pid, number)
+            for place, pid in enumerate(self.pids):
+                if not is_alive(pid):
+                    self.counts["died"] += 1
+                    self.pids[place] = self.nursery.worker()
+            pid = chance.choice(self.pids)
+            if pid in stopped:
+                continue
+            match chance.choice(["kill", "stop", "stop", "end", "nothing", "nothing"]):
+                case "kill":
+                    self._send(pid, signal.SIGKILL)
+                case "stop":
+                    self._send(pid, signal.SIGSTOP)
+                    stopped[pid] = (
+                        now + chance.uniform(0, 0.3),
+                        chance.choice([signal.SIGCONT, signal.SIGKILL]),
+                    )
+                case "end":
+                    self._send(pid, signal.SIGTERM)
+        for pid in stopped:
+            self._send(pid, signal.SIGCONT)
+
+    def _send(self, pid: int, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            self.counts[number.name] += 1
+
+    # The people
+
+    def _hand_over(self, number: int) -> None:
+        thread = f"t{number}"
+        self.trees[thread] = a_tree(self.seed * 1000 + number, thread)
+        graph = self.graphs[self.chance.choice(["storm", "astorm"])]
+        self.last[thread] = self._submit(graph, (self.seed * 1000 + number, thread), thread, thread)
+
+    def _submit(self, graph: Any, given: Any, thread: str, run: str) -> RunHandle:
+        return submit(
+            graph, given, thread, run_id=run, durability=self._mode(thread), config={"park_after": PARK_AFTER}
+        )
+
+    def _mode(self, thread: str) -> str:
+        return MODES[(self.seed + int(thread[1:])) % 3]
+
+    def _tend(self) -> None:
+        """Send signals, some of them twice, and answer what is asked."""
+        for thread, tree in self.trees.items():
+            sent = self.sent[thread]
+            if sent < len(tree.of("signalled")) and self.chance.random() < 0.2:
+                for _ in range(self.chance.choice([1, 2])):
+                    self.log.signal(thread, "go", sent, id=f"signal {sent}")
+                self.sent[thread] += 1
+            handle = self.last[thread]
+            if handle.status() == "interrupted":
+                asked = handle.result(0)["__interrupt__"]
+                given = {question.id: self._answer(question.value) for question in asked}
+                if len(given) > 1 and self.chance.random() < 0.5:
+                    given.popitem()
+                self.answers[thread] += 1
+                row = self.log.submissions().get(handle.run_id)
+                again = Command(resume=given)
+                self.last[thread] = self._submit(
+                    self.graphs[row.graph], again, thread, f"{thread}.{self.answers[thread]}"
+                )
+
+    def _answer(self, asked: Any) -> Any:
+        """Answer as a person who can look: an ordinary question, or what became of an attempt."""
+        if isinstance(asked, str):
+            return f"answer to {asked}"
+        return "seen" if self.outside.knows(asked["key"]) else RUN_AGAIN
+
+    # The end
+
+    def settle(self, patience: float = PATIENCE) -> None:
+        """Kill whoever is left, and let a worker of this process finish.
+
+        Raises:
+            AssertionError: A run does not end.
+        """
+        self._kill_all()
+        end = time.monotonic() + patience
+        with Worker(self.log, self.graphs, attempts=10**6):
+            while stands := {
+                thread: status
+                for thread, handle in self.last.items()
+                if (status := handle.status()) != "done"
+            }:
+                wrong = {
+                    thread: status
+                    for thread, status in stands.items()
+                    if status in {"failed", "cancelled", "parked", "superseded"}
+                }
+                assert not wrong, f"not as it should end: {wrong}: {[self._why(each) for each in wrong]}"
+                assert time.monotonic() < end, f"vanished: {stands}"
+                self._tend()
+                time.sleep(0.005)
+
+    def _why(self, thread: str) -> Any:
+        row = self.log.submissions().get(self.last[thread].run_id)
+        return None if row is None else row.reason
+
+    def check(self) -> None:
+        """See that what was promised was kept.
+
+        Raises:
+            AssertionError: It was not.
+        """
+        assert not self.errors.exists(), self.errors.read_text("utf-8")
+        assert list(self.log.submissions().unfinished()) == []
+        lines, sales = self.outside.lines(), self.outside.sales()
+        happened = Counter((kind, path) for kind, path, _ in lines)
+        for thread, tree in self.trees.items():
+            told = self.last[thread].result(0)
+            assert set(told) == {leaf.path for leaf in tree.leaves()}
+            for leaf in tree.leaves():
+                count = sales[leaf.path] if leaf.kind == "sold" else happened[leaf.kind, leaf.path]
+                self._check_leaf(leaf, told[leaf.path], count)
+            signals = sorted(told[path] for path in tree.of("signalled"))
+            assert signals == list(range(len(signals))), f"{thread} received {signals}"
+            self._check_doubts(thread, {path for path in tree.of("blind") if told[path] == "unknown"})
+        keys: dict[str, set[str]] = {}
+        for _, path, key in lines:
+            keys.setdefault(path, set()).add(key)
+        assert all(len(held) == 1 for held in keys.values()), f"keys that change: {keys}"
+        assert len({key for held in keys.values() for key in held}) == len(keys), "calls share a key"
+
+    def _check_leaf(self, leaf: Tree, answer: Any, count: int) -> None:
+        kind, path = leaf.kind, leaf.path
+        if kind in EFFECTS:
+            self.counts[kind] += count
+            self.counts[f"{kind} calls"] += 1
+            said = f"{kind} {path}: {count} times, and it returned {answer!r}"
+            if kind == "plain":
+                assert count >= 1, said
+            elif kind == "blind":
+                assert count == 1 or (count == 0 and answer == "unknown"), said
+            else:
+                assert count == 1, said
+            allowed = {"blind": {path, "unknown"}, "judged": {path, "seen"}}.get(kind, {path})
+            assert answer in allowed, said
+        elif kind != "signalled":
+            assert answer == {"nap": None, "asked": f"answer to {path}"}[kind], (leaf, answer)
+
+    def _check_doubts(self, thread: str, unknown: set[str]) -> None:
+        """See that the ledger lists what is in doubt, and nothing else.
+
+        In ``exit`` what a run did is folded when it ends, so the ledger can then only tell that the call had begun.
+        """
+        head = self.log.head(thread)
+        assert head is not None
+        assert head.status == "done", (thread, head.status)
+        ledger = effects(self.log, thread, self.log.decoder(GLOBAL))
+        listed = [effect.call[2] for effect in ledger if effect.standing in DOUBTFUL]
+        if self._mode(thread) == "exit":
+            assert len(listed) <= len(unknown), (thread, listed, unknown)
+            listed += [effect.call[2] for effect in ledger if effect.standing == "over"]
+        else:
+            assert len(listed) == len(unknown), (thread, listed, unknown)
+        assert all(any(repr(path) in call for call in listed) for path in unknown), (thread, listed, unknown)
+        self.counts["doubts"] += len(unknown)
+
+    def _kill_all(self) -> None:
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while any(map(is_alive, self.pids)):
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Let nothing be left behind."""
+        self._kill_all()
+        self.nursery.close()
+        self.log.close()
