@@ -95,7 +95,7 @@ class Programme:
     def _child(self, fate: Fate) -> None:
         """Do what one life does; never returns."""
         try:
-            _kill_at(fate)
+            kill_at(fate)
             with Log.open(self.log, strict=True, flush_interval=60) as log:
                 given = "tea" if log.head("t") is None else None
                 flow = self._flow(log)
@@ -154,7 +154,8 @@ class Programme:
         return entrypoint(log, name="flow")(flow)
 
 
-def _kill_at(fate: Fate) -> None:
+def kill_at(fate: Fate) -> None:
+    """Kill this process at one of its appends."""
     append, appends = Writer.append, 0
 
     def fated(writer, *arguments, **options):

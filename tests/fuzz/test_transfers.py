@@ -21,12 +21,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from effect_lives import Fate, kill_at
 
 from walgraph import Log
 from walgraph.engine.once import Attempted
 from walgraph.replay.intents import DOUBTFUL, effects
 from walgraph.wal.codec import GLOBAL
-from walgraph.wal.writer import Writer
 
 SECONDS = float(os.environ.get("WALGRAPH_FUZZ_SECONDS", "0")) / 6
 SEED = int(os.environ.get("WALGRAPH_FUZZ_SEED", "0")) or (int(time.time()) if SECONDS else 7)
@@ -71,7 +71,7 @@ def life(make, folder, thread, asked, fate):
     if pid == 0:
         try:
             sys.stdout = io.StringIO()
-            kill_at(append)
+            kill_at(Fate(append, "before" if append % 2 else "after"))
             with Log.open(folder / "log.wal", strict=True) as log:
                 given = orders if log.head(thread) is None else None
                 make(log).invoke(given, {"configurable": {"thread_id": thread}}, durability=mode)
@@ -86,24 +86,6 @@ def life(make, folder, thread, asked, fate):
         time.sleep(0.001)
     assert os.WIFSIGNALED(ended[1]) or os.WEXITSTATUS(ended[1]) == 0
     return os.WIFSIGNALED(ended[1])
-
-
-def kill_at(number):
-    """Kill this process before or after an append; never if 0."""
-    append, appends = Writer.append, 0
-
-    def fated(writer, *arguments, **options):
-        nonlocal appends
-        appends += 1
-        if appends == number and number % 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        done = append(writer, *arguments, **options)
-        if appends == number:
-            writer.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return done
-
-    Writer.append = fated
 
 
 def settled(examples, folder, number, chance):

@@ -5,7 +5,8 @@
     storm.settle()                        one last worker of this process finishes what is left
     storm.check()                         every run ended; what happened outside is what was promised
 
-Workers are forked by a nursery, which never opened the log. The programs are in ``storms``.
+Workers are forked by a nursery, which never opened the log. Some kill themselves at an append, some at an effect. The
+programs are in ``storms``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from effect_lives import Fate, kill_at
 from fuzz.storms import EFFECTS, PARK_AFTER, Outside, Tree, a_tree, programs
 
 from walgraph import RUN_AGAIN, Command, Log, RunHandle, Worker, submit
@@ -122,6 +124,8 @@ class Storm:
     def _live(self, number: int) -> None:
         chance = random.Random(self.seed * 1000 + number)
         self.outside.death = lambda: chance.random() < 0.02
+        if chance.random() < 0.4:
+            kill_at(Fate(chance.randint(1, 100), chance.choice(["before", "after"])))
         try:
             with Log.open(self.path, strict=True) as log:
                 Worker(log, programs(log, self.outside), concurrency=4, attempts=10**6).run()
