@@ -18,6 +18,8 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 # what was compiled; that is ten times what importing it costs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+pytest_plugins = ["walgraph.tools.testing"]
+
 BUILD = Path(__file__).parent.parent / "build" / "hypothesis"
 
 set_hypothesis_home_dir(BUILD)

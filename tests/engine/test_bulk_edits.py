@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 from helpers import THREAD, Way, asks, drawn, leaves, on, past
-from mortal import deaths
 
 from walgraph import (
     END,
@@ -20,6 +19,7 @@ from walgraph import (
     ThreadBusy,
     entrypoint,
 )
+from walgraph.tools.mortal import deaths
 
 
 def abc(way, log, **options):

@@ -8,7 +8,6 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from helpers import Way
-from mortal import deaths
 
 from walgraph import (
     START,
@@ -23,6 +22,7 @@ from walgraph import (
     task,
 )
 from walgraph.engine.config import merged
+from walgraph.tools.mortal import deaths
 
 
 class State(TypedDict):

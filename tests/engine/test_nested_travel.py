@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from helpers import THREAD, Way, chain, drawn, on, past
-from mortal import deaths
 from subgraph_helpers import Child, Leaf, inner_node, nested_in, parent_of
 
 from walgraph import CheckpointNotFound, Command, Log, entrypoint, interrupt, task
+from walgraph.tools.mortal import deaths
 
 
 def asking(way, ran, **options):

@@ -76,6 +76,21 @@ def test_a_long_sleep_parks_the_run_until_it_is_due(way: Way, log: Log, durabili
     assert list(log.due(NOON + 2 * WEEK)) == []
 
 
+def test_a_thread_is_due_at_the_very_time_that_it_names(way: Way, log: Log) -> None:
+    """Times are shown to the microsecond, and wall clocks count nanoseconds: it was due some of these later."""
+
+    def a(_):
+        yield lambda: sleep(WEEK)
+        return {"a": 1}
+
+    with at_noon() as clock:
+        clock.sleep(1.5e-7)
+        graph = in_turn(way, log, a)
+        until = way.invoke(graph, {})["__suspended__"][0].until
+        clock.set(until)
+        assert way.invoke(graph, None) == {"a": 1}
+
+
 def test_only_the_rest_is_slept_when_parking_is_for_longer_sleeps(way: Way, log: Log) -> None:
     """``park_after`` says what is waited for in place, from call to call."""
 

@@ -6,10 +6,10 @@ import threading
 
 import pytest
 from helpers import THREAD, Trail, Way, asks, chain, drawn, leaves, on
-from mortal import deaths
 from subgraph_helpers import Child, inner_node, nested_in, parent_of
 
 from walgraph import START, Command, StaleWriter, StateGraph, ThreadBusy, interrupt
+from walgraph.tools.mortal import deaths
 from walgraph.wal.record import ThreadCreated
 
 

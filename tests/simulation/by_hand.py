@@ -25,7 +25,6 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,6 +39,7 @@ from walgraph.engine.loop import End, Loop
 from walgraph.engine.run import Run
 from walgraph.engine.stream import Sink
 from walgraph.engine.task import perform
+from walgraph.tools.by_hand import Work
 from walgraph.wal.claim import Claims
 from walgraph.wal.core import Core
 from walgraph.wal.errors import LogClosed
@@ -235,36 +235,16 @@ class Performer:
         self.ended.append(perform(job))
 
 
-class ByHandWork:
-    """A call that is made once, by whoever wants it first."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.future: Future[Any] = Future()
-        self._call = call
-        self._is_taken = False
-
-    def run_if_free(self) -> bool:
-        """Make the call here, unless it was made or is being made; return whether it was made."""
-        if self._is_taken:
-            return False
-        self._is_taken = True
-        try:
-            self.future.set_result(self._call())
-        except BaseException as error:
-            self.future.set_exception(error)
-        return True
-
-
 class ByHandPool:
     """Stands where a run's pool of threads stands: a call is made at once, later, or by whoever waits for it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.waiting: list[ByHandWork] = []
+        self.waiting: list[Work] = []
 
-    def submit(self, call: Callable[[], Any]) -> ByHandWork:
+    def submit(self, call: Callable[[], Any]) -> Work:
         """Take a call on."""
-        work = ByHandWork(call)
+        work = Work(call)
         self.waiting.append(work)
         while self.waiting and self.world.chance(0.3):
             self.run_one()
