@@ -5,7 +5,7 @@
                           ▼
                      drive (here)      one thread; tasks end in an order that the seed chooses, also within each other
                           │            after every effect: the five laws (``laws``)
-                     FaultyStore       a commit may be killed, refused for lack of room, or done and not acknowledged
+                     FaultyDisk        a commit may be killed, refused for lack of room, or done and not acknowledged
 
 A kill is an exception that nothing in user code can stop (``Killed``), and from then on the world is dead: the store
 takes no more, user code that runs on is stopped at its first act, and what no commit has written is gone. The next
@@ -129,16 +129,17 @@ class World:
         self.pools, self.performers = [], []
         log = self._opened(strict=strict)
         core = self.core = log._core
-        store = FaultyStore(core.store, self)
-        core.store = core.committer.store = store  # type: ignore[assignment]
+        store = core.store
+        store.commit = FaultyDisk(store, self).commit  # type: ignore[method-assign]
         core.committer.flusher = NoFlusher()  # type: ignore[assignment]
-        self.laws.begin(log, store.inner)
+        self.laws.begin(log, store)
         self.faulty = faulty
         try:
             with mock.patch.object(engine_graph, "drive", self.drive):
                 yield log
         finally:
             self.faulty = False
+            del store.commit
             if core.committer.failure is None:
                 core.committer.failure = LogClosed("The process is gone.")
             if self.path is not None:
@@ -275,15 +276,12 @@ class NoFlusher:
         """Do nothing."""
 
 
-class FaultyStore:
-    """A real store on a disk that fails as the world wants it."""
+class FaultyDisk:
+    """Stands before a real store's commit, as a disk that fails as the world wants it."""
 
-    def __init__(self, inner: Store, world: World) -> None:
-        self.inner = inner
+    def __init__(self, store: Store, world: World) -> None:
+        self.store = store
         self.world = world
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
     def commit(self, group: Group) -> list[Verdict]:
         """Write a group, unless something happens before, after or instead."""
@@ -293,7 +291,7 @@ class FaultyStore:
         if world.fault(0.05):
             world.effects["full"] += 1
             raise LogFull("The disk is full.")
-        verdicts = self.inner.commit(group)
+        verdicts = type(self.store).commit(self.store, group)
         world.maybe_killed("after a commit")
         if world.fault(0.03):
             world.effects["in doubt"] += 1
