@@ -314,8 +314,8 @@ def received_from(
 def _due(asked: _Asked, at: int) -> int | None:
     if asked.until is not None:
         return asked.until
-    # To the next microsecond, as datetime has it: who wakes a thread at the time that it names must find it due.
-    return None if asked.length is None else -(-(at + asked.length) // 1000) * 1000
+    # To the microsecond, as datetime has it: who wakes a thread at the very time that it names must find it due.
+    return None if asked.length is None else (at + asked.length) // 1000 * 1000
 
 
 def _held(context: TaskContext[Run], asked: _Asked, position: int) -> Wait | None:

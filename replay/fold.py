@@ -88,6 +88,8 @@ if TYPE_CHECKING:
     """Scope → the blueprint of its graph, or None where it is not known (yet)."""
 
 NOTHING: Outcome = Outcome(DUE)
+BARRIERS = (StepCommitted, RunStarted, RunResumed, RunEnded, StateEdited, Forked)
+"""The kinds of record that say what time it was for the whole thread."""
 EMPTY: Ledger[Outcome] = Ledger()
 
 
@@ -121,7 +123,8 @@ def fold(blueprints: Blueprints, state: ThreadState, seq: int, record: Record) -
     blueprint = blueprints(scope)
     if blueprint is None:
         older = state.unread.get(scope)
-        at = record.at if record.__class__ is StepCommitted else state.at
+        # The thread's time goes on with its records, whether or not their graph is known here.
+        at = max(state.at, record.at) if isinstance(record, BARRIERS) else state.at
         return state._replace(seq=seq, at=at, unread={**state.unread, scope: Unread(older, seq, record)})
     assert scope not in state.unread
     after = state.with_graph(scope, seq, fold_graph(blueprint, state.scopes.get(scope), seq, record))

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from helpers import THREAD, Way, asks, chain, killed, leaves, on, steps_of
-from mortal import deaths
 from subgraph_helpers import Ran
 from worker_helpers import KILLS_ITSELF, PATIENCE, elsewhere, named_dies, result, until, working
 
@@ -29,6 +28,7 @@ from walgraph import (
     submit,
     task,
 )
+from walgraph.tools.mortal import deaths
 
 
 def status(log: Log, thread: str = "t") -> str | None:

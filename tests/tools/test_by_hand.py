@@ -106,4 +106,4 @@ def test_a_week_passes_at_once(fake_clock) -> None:
 
     before = now()
     assert program.invoke(1) == "awake"
-    assert now() - before >= 50 * 10**9
+    assert now() - before > 50 * 10**9 - 1000  # due times are rounded to the microsecond
