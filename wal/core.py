@@ -29,6 +29,7 @@ from .committer import Committer
 from .environment import open_environment
 from .errors import LogClosed, LogInUse, WalgraphError
 from .flush import Fsync
+from .forking import forget_others, others
 from .lmdb_store import LmdbStore
 from .memory_store import MemoryStore
 from .named import NamedTuple
@@ -204,7 +205,10 @@ def _after_fork_in_child() -> None:
         else:
             core.closed = True
             core.committer.failure = dead
-            core.store.close()
+            if not others():
+                core.store.close()
+            # Else it is left open: to close it would wait for a thread that only the parent has.
+    forget_others()
 
 
 atexit.register(_close_all)

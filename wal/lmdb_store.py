@@ -26,6 +26,7 @@ import lmdb
 
 from .environment import Environment
 from .errors import LogClosed, LogCorrupt, LogFailed, LogFull, LogReadOnly, WalgraphError
+from .forking import enter, inside
 from .store import Durability
 from .table_store import TableStore
 from .tables import LATER_NAMES, LOG, TABLE_NAMES, Tables
@@ -87,6 +88,7 @@ class LmdbTransaction:
         environment = self._environment
         if environment.closed:
             raise LogClosed(f"The log at {environment.path} was closed.", hint="Open it again.")
+        enter(id(self))
         try:
             self._txn = environment.lmdb.begin(write=self._write)
         except lmdb.MapResizedError:
@@ -94,13 +96,23 @@ class LmdbTransaction:
             environment.lmdb.set_mapsize(0)
             self._txn = environment.lmdb.begin(write=self._write)
         except (lmdb.Error, OSError) as error:
+            del inside[id(self)]
             raise translate(error, environment.path) from error
+        except BaseException:
+            del inside[id(self)]
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         """End: commit, or abort after an error."""
+        try:
+            self._end(kind, error)
+        finally:
+            inside.pop(id(self), None)
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         txn = self._txn
         if kind is None and self._write and not self._abandoned:
             try:
