@@ -9,7 +9,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-peers scaling large fuzz parity powerloss clean
+.PHONY: help setup demo test check format bench bench-peers scaling large fuzz parity powerloss mutants clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -79,6 +79,9 @@ scaling: setup ## fit how the cost of a step grows with steps, threads, nodes an
 
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
 	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:benchmark --timeout=0
+
+mutants: setup ## make mistakes on purpose, and see that the tests of faults find each; WALGRAPH_MUTANT picks by name
+	WALGRAPH_MUTANTS=1 $(PYTHON) -m pytest tests/mutants -q -p no:benchmark --timeout=0
 
 powerloss: setup ## lose power at any instant, WALGRAPH_POWERLOSS_IMAGES (2000) times in each workload
 	WALGRAPH_POWERLOSS_IMAGES=$${WALGRAPH_POWERLOSS_IMAGES:-2000} $(PYTHON) -m pytest tests/powerloss -q -n $(WORKERS) -p no:benchmark --timeout=0

@@ -193,7 +193,8 @@ def recovery(folder: Path, fsync: str) -> None:
         if ".new-" not in path.name:
             with Log.open(path, fsync=fsync) as log:
                 threads = [head.thread_id for head in log.threads()]
-            count_to_end(path, threads[:2], "sync", fsync)
+            if threads:
+                count_to_end(path, threads[:2], "sync", fsync)
     count_to_end(folder / "log", ["late"], "async", fsync)
 
 
