@@ -15,7 +15,19 @@ It must not know how calls are recorded or replayed.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from ..replay.blueprint import Blueprint
 from ..replay.channel import LastValue
@@ -33,6 +45,7 @@ from .settings import (
     checked_cache,
     checked_durability,
     checked_on_mismatch,
+    checked_options,
     ensure_valid_checkpointer,
 )
 from .typed import ContextT, Parametrised
@@ -50,6 +63,23 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 GivenT = TypeVar("GivenT")
+
+
+class TaskOptions(TypedDict, total=False):
+    """What ``task`` can be told besides what LangGraph's can."""
+
+    effect: Effect
+    reconcile: Callable[[str, EffectCall], Any] | None
+    on_unknown: OnUnknown
+    key: Callable[..., str] | None
+
+
+class EntrypointOptions(TypedDict, total=False):
+    """What ``entrypoint`` can be told besides what LangGraph's can."""
+
+    durability: Durability | None
+    name: str | None
+    on_mismatch: OnMismatch | None
 
 
 class TaskDecorator(Protocol):
@@ -72,10 +102,7 @@ def task(
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | TimeoutPolicy = None,
-    effect: Effect = "at_least_once",
-    reconcile: Callable[[str, EffectCall], Any] | None = None,
-    on_unknown: OnUnknown = "raise",
-    key: Callable[..., str] | None = None,
+    **options: Unpack[TaskOptions],
 ) -> TaskDecorator: ...
 def task(
     function: Any = None,
@@ -85,10 +112,7 @@ def task(
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | TimeoutPolicy = None,
-    effect: Effect = "at_least_once",
-    reconcile: Callable[[str, EffectCall], Any] | None = None,
-    on_unknown: OnUnknown = "raise",
-    key: Callable[..., str] | None = None,
+    **options: Unpack[TaskOptions],
 ) -> Any:
     """Make a function whose calls are recorded.
 
@@ -98,15 +122,15 @@ def task(
         retry_policy: When and how often to try again if it raises; None for what the entrypoint was told.
         cache_policy: How its results are kept, to be used again for equal arguments.
         timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``; for coroutine functions.
-        effect: What happens when the process dies while the body runs. ``at_least_once``: it begins again.
+        options: ``effect``: what happens when the process dies while the body runs. ``at_least_once``: it begins again.
             ``at_most_once``: it does not, unless ``reconcile`` or a person says so; that it begins is durable before it
             does, which costs a flush, and only its own ``retry_policy`` has it tried again.
-        reconcile: For ``at_most_once``: what says how an attempt ended of which nobody knows. Given the idempotency key
-            and an ``EffectCall``, it returns what the call is to return, or ``RUN_AGAIN``, or raises.
-        on_unknown: For ``at_most_once``, if that cannot say or is not there: ``raise`` ``OutcomeUnknown``, or
+            ``reconcile``, for ``at_most_once``: what says how an attempt ended of which nobody knows. Given the
+            idempotency key and an ``EffectCall``, it returns what the call is to return, or ``RUN_AGAIN``, or raises.
+            ``on_unknown``, for ``at_most_once``, if that cannot say or is not there: ``raise`` ``OutcomeUnknown``, or
             ``interrupt``: ask a person, who answers with what the call is to return, or with ``RUN_AGAIN``.
-        key: From a call's arguments to the key by which it is known among its caller's calls; without one it is known
-            by its number. ``with_key`` gives one call a key.
+            ``key``: from a call's arguments to the key by which it is known among its caller's calls; without one it
+            is known by its number. ``with_key`` gives one call a key.
 
     Returns:
         A function that returns a future: ``.result()`` in synchronous code, ``await`` in coroutines.
@@ -114,7 +138,11 @@ def task(
     Raises:
         InvalidGraph: The time-out makes no sense, or the function is synchronous and cannot have one; or what is said
             of its effect makes none.
+        TypeError: There is no such option.
     """
+    checked_options("task", TaskOptions, options)
+    effect, reconcile = options.get("effect", "at_least_once"), options.get("reconcile")
+    on_unknown = options.get("on_unknown", "raise")
     policies = Policies.of(retry_policy, cache_policy, timeout)
 
     def decorate(decorated: Any) -> TaskFunction[Any, Any]:
@@ -123,7 +151,7 @@ def task(
             from .once import checked_effect
 
             once = checked_effect(effect, reconcile, on_unknown, name or name_of(decorated))
-        return TaskFunction(decorated, name, policies, once, key)
+        return TaskFunction(decorated, name, policies, once, options.get("key"))
 
     return decorate if function is None else decorate(function)
 
@@ -139,13 +167,15 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
         cache_policy: How results are kept, to be used again for equal input; also for tasks without one of their own.
         retry_policy: When and how often to try again if it raises; also for tasks without one of their own.
         timeout: Seconds or timedelta that an attempt may take, or a ``TimeoutPolicy``; for coroutine functions.
-        durability: The mode for calls that name none.
-        name: The graph's name in logs and errors; the function's name if None.
-        on_mismatch: What is done about calls that are not the recorded ones: ``raise`` NonDeterminism, ``rerun`` them,
-            or ``accept`` what is recorded.
+        options: ``durability``: the mode for calls that name none.
+            ``name``: the graph's name in logs and errors; the function's name if None.
+            ``on_mismatch``: what is done about calls that are not the recorded ones: ``raise`` NonDeterminism,
+            ``rerun`` them, or ``accept`` what is recorded.
 
     Raises:
         InvalidGraph: The time-out makes no sense.
+        TypeError: There is no such option.
+        ValueError: An option has no such value.
     """
 
     final: TypeAlias = Final  # noqa: PYI042 - LangGraph's name
@@ -159,20 +189,19 @@ class entrypoint(Parametrised, Generic[ContextT]):  # noqa: N801 - LangGraph's n
         cache_policy: CachePolicy | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: Timeout | TimeoutPolicy = None,
-        durability: Durability | None = None,
-        name: str | None = None,
-        on_mismatch: OnMismatch | None = None,
+        **options: Unpack[EntrypointOptions],
     ) -> None:
+        checked_options("entrypoint", EntrypointOptions, options)
         self.settings = Settings(
             log=ensure_valid_checkpointer(checkpointer),
             store=store,
             cache=checked_cache(cache),
-            durability=checked_durability(durability),
+            durability=checked_durability(options.get("durability")),
             context_schema=context_schema,
-            on_mismatch=checked_on_mismatch(on_mismatch),
+            on_mismatch=checked_on_mismatch(options.get("on_mismatch")),
         )
         self.policies = Policies.of(retry_policy, cache_policy, timeout)
-        self.name = name
+        self.name = options.get("name")
 
     @overload
     def __call__(

@@ -35,6 +35,7 @@ def recover(
         A ``Carried`` for each thread: ``how`` its run ended, or ``left alone`` or ``parked`` with the ``reason``.
 
     Raises:
+        TypeError: There is no such option.
         ValueError: Two graphs have one name, or an option makes no sense.
         LogError: The log cannot be read or written.
     """

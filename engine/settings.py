@@ -164,6 +164,24 @@ def checked_on_mismatch(what: str | None) -> str | None:
     return what
 
 
+def checked_options(function: str, known: Any, given: Mapping[str, Any]) -> None:
+    """Refuse what a function was told by names that it does not know.
+
+    Args:
+        function: Who was told.
+        known: The ``TypedDict`` of its options.
+        given: What it was told.
+
+    Raises:
+        TypeError: There is no option of such a name.
+    """
+    names = known.__optional_keys__
+    for name in given:
+        if name not in names:
+            message = f"{function} got an unexpected option {name!r}; there are {', '.join(sorted(names))}"
+            raise TypeError(message)
+
+
 def checked_on_change(how: Any) -> Any:
     """Return what may be done about a graph that changed.
 

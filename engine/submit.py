@@ -32,7 +32,7 @@ from . import clock
 from .canonical import canonical
 from .errors import EmptyInputError, NoLog, RunCancelled, RunParked
 from .failure import unpacked
-from .settings import checked_durability
+from .settings import checked_durability, checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -99,7 +99,9 @@ def submit(
         NotSerializable: The input, the config or the context cannot be written.
         EmptyInputError: There is no input, and the thread has nothing that is unfinished.
         LogFull: There is no room for it.
+        TypeError: There is no such option.
     """
+    checked_options("submit", SubmitOptions, options)
     place = _log_of(graph, log)
     run = _run_id(options.get("run_id"))
     config = dict(options.get("config") or {})

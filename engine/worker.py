@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from .assignment import LEFT, Assignment, Carried, How
 from .finding import Finder, Served, graphs_of
 from .run_control import RunControl
-from .settings import checked_durability
+from .settings import checked_durability, checked_options
 from .signals import drain_on_signals
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Worker:
             ``on_end``: called with what became of each run, in the thread that carried it out.
 
     Raises:
+        TypeError: There is no such option.
         ValueError: Two graphs have one name, or a number makes no sense.
     """
 
@@ -405,8 +406,10 @@ def served(log: Log, graphs: Any, queues: Sequence[str] | None, options: WorkerO
     """Return what is to be carried on.
 
     Raises:
+        TypeError: There is no such option.
         ValueError: Two graphs have one name, or an option makes no sense.
     """
+    checked_options("a worker", WorkerOptions, options)
     if isinstance(queues, str):
         queues = (queues,)
     how = How(options.get("config"), options.get("context"), checked_durability(options.get("durability")))

@@ -32,8 +32,6 @@ PARAMETERS = 7
 
 WIDE = {"add_node", "compile", "invoke", "ainvoke", "stream", "astream"}
 """Methods of the engine's public classes, as wide as LangGraph's, so that changing an import is enough to port."""
-WIDE_MODULES = {"engine/functional.py": {"__init__", "task"}}
-"""The same for decorators: the class ``entrypoint``, and ``task``."""
 
 CLOCK = "take the time from the record or the driver: time enters only through records"
 CHANCE = "derive it (replay.identity), or take it from the driver: the same input gives the same id"
@@ -163,7 +161,7 @@ def short_functions(source: Source) -> Iterator[str]:
 def few_parameters(source: Source) -> Iterator[str]:
     """More than seven parameters mean that a noun is missing."""
     for function in source.functions():
-        if source.layer == "engine" and function.name in WIDE | WIDE_MODULES.get(source.path, set()):
+        if source.layer == "engine" and function.name in WIDE:
             continue
         arguments = function.args
         names = [a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]

@@ -330,3 +330,13 @@ def test_another_process_takes_up_where_a_killed_one_was(tmp_path) -> None:
         assert [head.status for head in log.threads()] == ["crashed"]
         assert workflow.invoke(None, THREAD) == [10, 20, 30]
     assert ran == [3]
+
+
+def test_options_of_unknown_names_are_refused() -> None:
+    """When the function is decorated, with the names that there are."""
+    with pytest.raises(
+        TypeError, match="entrypoint got an unexpected option 'durabilty'; there are durability, "
+    ):
+        entrypoint(durabilty="sync")
+    with pytest.raises(TypeError, match="task got an unexpected option 'efect'; there are effect, key, "):
+        task(efect="at_most_once")

@@ -23,9 +23,11 @@ from walgraph import (
     RunHandle,
     RunNotFound,
     Worker,
+    arecover,
     asubmit,
     define_queue,
     entrypoint,
+    recover,
     submit,
     task,
 )
@@ -326,6 +328,10 @@ def test_what_cannot_be_handed_over_is_refused_before_anything_is_kept(log: Log)
     ):
         with pytest.raises(ValueError, match=r"must|unknown"):
             submit(graph, {}, "t", **wrong)
+    with pytest.raises(
+        TypeError, match="submit got an unexpected option 'piority'; there are config, .*priority"
+    ):
+        submit(graph, {}, "t", piority=1)
     assert list(log.submissions().all()) == []
     assert list(log.threads()) == []
 
@@ -343,7 +349,7 @@ def test_a_queue_that_makes_no_sense_is_refused(log: Log, wrong: dict[str, Any])
 
 
 def test_workers_refuse_what_makes_no_sense(log: Log) -> None:
-    """Two graphs of one name, something that is no graph, and numbers below one."""
+    """Two graphs of one name, something that is no graph, numbers below one, and options of unknown names."""
     graph = chain(leaves("a")).compile(log)
     with pytest.raises(ValueError, match="two graphs"):
         Worker(log, [graph, chain(leaves("b")).compile(log)])
@@ -353,6 +359,13 @@ def test_workers_refuse_what_makes_no_sense(log: Log) -> None:
         Worker(log, graph, concurrency=0)
     with pytest.raises(ValueError, match="attempts"):
         Worker(log, graph, attempts=0)
+    for refused in (Worker, recover):
+        with pytest.raises(
+            TypeError, match="a worker got an unexpected option 'atempts'; there are attempts, "
+        ):
+            refused(log, graph, atempts=3)
+    with pytest.raises(TypeError, match="unexpected option"):
+        asyncio.run(arecover(log, graph, atempts=3))
     assert issubclass(InvalidGraph, ValueError)
 
 
