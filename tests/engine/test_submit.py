@@ -329,7 +329,7 @@ def test_what_cannot_be_handed_over_is_refused_before_anything_is_kept(log: Log)
         with pytest.raises(ValueError, match=r"must|unknown"):
             submit(graph, {}, "t", **wrong)
     with pytest.raises(
-        TypeError, match="submit got an unexpected option 'piority'; there are config, .*priority"
+        TypeError, match=r"submit got an unexpected option 'piority'; there are config, .*priority"
     ):
         submit(graph, {}, "t", piority=1)
     assert list(log.submissions().all()) == []
