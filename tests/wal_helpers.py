@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from walgraph.wal import Summary, Writer
@@ -72,3 +75,63 @@ def end(process: subprocess.Popen[str]) -> int:
     """Wait for a process, and close what leads to it."""
     process.communicate(timeout=60)
     return process.returncode
+
+
+DOOMED = """
+import os, signal, sys, traceback
+from pathlib import Path
+fate = 0
+def fated(function):
+    def called(*arguments, **options):
+        global fate
+        fate -= 1
+        if fate == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return called
+{imports}
+os.fsync = fated(os.fsync)
+for name in ("replace", "hardlink_to", "unlink", "mkdir", "rename", "rmdir"):
+    setattr(Path, name, fated(getattr(Path, name)))
+def life(*words):
+{body}
+for line in sys.stdin:
+    fate, child = int(line), os.fork()
+    if child == 0:
+        try:
+            life(*sys.argv[1:])
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@contextmanager
+def doomed(imports: str, body: str, *words: object) -> Iterator[Callable[[int], bool]]:
+    """Yield what lives a program, killed before the given one of its flushes, links and renames; it tells whether it was.
+
+    Args:
+        imports: What the program imports; it may let more functions kill it, with ``fated``.
+        body: What it does, given ``words``.
+        words: What it is told.
+    """
+    program = DOOMED.format(imports=imports, body=textwrap.indent(body, "    "))
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def is_killed(fate: int) -> bool:
+        tell(process, str(fate))
+        ended = int(heard(process))
+        assert ended in {0, -signal.SIGKILL}
+        return ended != 0
+
+    try:
+        yield is_killed
+    finally:
+        end(process)

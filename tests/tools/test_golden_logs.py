@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 from backup_helpers import filled, same
 from tools_helpers import told, wal
+from wal_helpers import doomed
 
 from walgraph import Command, FormatTooNew, FormatTooOld, Log, LogInUse
 from walgraph.wal.creation import FORMAT
@@ -158,27 +157,11 @@ def test_the_newest_format_needs_nothing(tmp_path) -> None:
     assert wal("upgrade", tmp_path / "nowhere").exit_code == 3
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from walgraph.wal.upgrade import upgrade
-fate, path = int(sys.argv[1]), sys.argv[2]
-calls = 0
-def fated(function):
-    def called(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == fate:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return called
-os.fsync = fated(os.fsync)
-for name in ("replace", "hardlink_to", "unlink", "mkdir", "rename", "rmdir"):
-    setattr(Path, name, fated(getattr(Path, name)))
+BACKWARDS = """
 def backwards(table, entries):
     for key, value in entries:
         yield (key, value[::-1]) if table == "meta" else (key, value)
-upgrade(path, steps={0: backwards})
+upgrade(words[0], steps={0: backwards})
 """
 
 
@@ -186,13 +169,11 @@ def test_a_killed_upgrade_leaves_the_log_old_or_new(old) -> None:
     """Killed at each flush, link and rename."""
     before = (old / "data.mdb").read_bytes()
     killed = 0
-    for fate in range(1, 60):
-        words = [sys.executable, "-c", KILLED, str(fate), str(old)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        killed += done.returncode != 0
-        if (old / "data.mdb").read_bytes() != before:
-            break
+    with doomed("from walgraph.wal.upgrade import upgrade", BACKWARDS, old) as is_killed:
+        for fate in range(1, 60):
+            killed += is_killed(fate)
+            if (old / "data.mdb").read_bytes() != before:
+                break
     assert killed > 3
     with Log.open(old) as log:
         assert verify(log).ok

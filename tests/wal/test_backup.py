@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from backup_helpers import Memory, filled, frames, same
-from wal_helpers import a_step, write_steps
+from wal_helpers import a_step, doomed, write_steps
 
 from walgraph import Log
 from walgraph.wal import BackupDamaged, BackupMismatch, BackupNotFound, LogExists, NotAvailable, Summary
@@ -146,45 +145,14 @@ def test_a_backup_that_fails_anywhere_leaves_the_former_one(log, tmp_path) -> No
     same(log, tmp_path / "again")
 
 
-PROGRAM = """
-import os, signal, sys
-from pathlib import Path
-from walgraph.wal import Log
-from walgraph.wal import backup_target
-fate, source, target = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-calls = 0
-def fated(function):
-    def called(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == fate:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return called
-os.fsync = fated(os.fsync)
-Path.replace = fated(Path.replace)
-Path.hardlink_to = fated(Path.hardlink_to)
-Path.unlink = fated(Path.unlink)
-Path.mkdir = fated(Path.mkdir)
-Path.rename = fated(Path.rename)
-%s
-"""
-
-
-def lives(body: str, *words: object) -> Any:
+def lives(imports: str, body: str, *words: object) -> Iterator[bool]:
     """Yield for each fate whether the process was killed, until one is not."""
-    for fate in range(1, 200):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM % body, str(fate), *map(str, words)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        yield done.returncode != 0
-        if done.returncode == 0:
-            return
+    with doomed(imports, body, *words) as is_killed:
+        for fate in range(1, 200):
+            was_killed = is_killed(fate)
+            yield was_killed
+            if not was_killed:
+                return
     raise AssertionError("it writes without end")
 
 
@@ -196,7 +164,8 @@ def test_a_killed_backup_leaves_the_former_one(log, tmp_path) -> None:
         writer.append(a_step(1, "new"), Summary(), awaited=True)
     log.flush()
     killed = 0
-    for was_killed in lives("Log.open(source, readonly=True).backup(target)", log.path, target):
+    body = "Log.open(words[0], readonly=True).backup(words[1])"
+    for was_killed in lives("from walgraph.wal import Log, backup, backup_target", body, log.path, target):
         killed += was_killed
         check(target)
         # A backup that was killed right after its manifest was written is a backup.
@@ -214,8 +183,8 @@ def test_a_killed_restoring_leaves_nothing_or_all(log, tmp_path) -> None:
     log.backup(tmp_path / "backups")
     path = tmp_path / "again"
     killed = 0
-    body = "from walgraph.wal.restore import restore; restore(source, target)"
-    for was_killed in lives(body, tmp_path / "backups", path):
+    imports = "from walgraph.wal.restore import restore"
+    for was_killed in lives(imports, "restore(*words)", tmp_path / "backups", path):
         killed += was_killed
         if was_killed and path.exists():
             same(log, path)

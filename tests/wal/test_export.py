@@ -7,8 +7,6 @@ import io
 import json
 import math
 import struct
-import subprocess
-import sys
 import uuid
 from decimal import Decimal
 from fractions import Fraction
@@ -19,6 +17,7 @@ import pytest
 from backup_helpers import filled, same
 from hypothesis import given
 from hypothesis import strategies as st
+from wal_helpers import doomed
 
 from walgraph import Log, LogExists, LogStore, MemoryLog, ThreadNotFound
 from walgraph.wal import BackupDamaged, Encoder, FormatTooNew
@@ -195,26 +194,10 @@ def test_a_log_in_memory_is_exported_too(tmp_path) -> None:
         assert list(empty.threads()) == []
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from walgraph.wal.importing import import_lines
-fate, source, path = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-calls = 0
-def fated(function):
-    def called(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == fate:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return called
+READING = """
 import json
+from walgraph.wal.importing import import_lines
 json.loads = fated(json.loads)
-os.fsync = fated(os.fsync)
-Path.rename = fated(Path.rename)
-Path.mkdir = fated(Path.mkdir)
-import_lines(open(source, encoding="utf-8"), path)
 """
 
 
@@ -223,16 +206,16 @@ def test_a_killed_import_leaves_nothing_or_all(log, tmp_path) -> None:
     lines = lines_of(log)
     (tmp_path / "lines").write_text("".join(lines), encoding="utf-8")
     path = tmp_path / "again"
-    fates = [1, 2, len(lines) // 2, *range(len(lines), len(lines) + 8)]
+    fates = [1, 2, len(lines) // 2, *range(len(lines), len(lines) + 20)]
     killed = 0
-    for fate in fates:
-        words = [sys.executable, "-c", KILLED, str(fate), str(tmp_path / "lines"), str(path)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode in {0, -9}, done.stderr
-        killed += done.returncode == -9
-        if path.exists():
-            break
-        assert done.returncode == -9
+    body = "import_lines(open(words[0], encoding='utf-8'), words[1])"
+    with doomed(READING, body, tmp_path / "lines", path) as is_killed:
+        for fate in fates:
+            was_killed = is_killed(fate)
+            killed += was_killed
+            if path.exists():
+                break
+            assert was_killed
     assert killed >= 5
     same(log, path)
 

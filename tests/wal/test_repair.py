@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 from backup_helpers import filled, frames
-from wal_helpers import a_step
+from wal_helpers import a_step, doomed
 
 from walgraph import Log, LogExists, LogInUse, LogNotFound, LogStore, WalgraphError
 from walgraph.wal import Encoder, LogCorrupt, Summary
@@ -301,26 +300,10 @@ def test_what_is_no_log_is_refused(tmp_path) -> None:
             pass
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from walgraph.wal.mending import examined, replace
-fate, path = int(sys.argv[1]), sys.argv[2]
-calls = 0
-def fated(function):
-    def called(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == fate:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return called
-os.fsync = fated(os.fsync)
-for name in ("replace", "hardlink_to", "unlink", "mkdir", "rename", "rmdir"):
-    setattr(Path, name, fated(getattr(Path, name)))
-with examined(path) as (pages, plan):
+REPAIRING = """
+with examined(words[0]) as (pages, plan):
     if plan.is_damaged:
-        replace(pages, plan, path)
+        replace(pages, plan, words[0])
 """
 
 
@@ -329,14 +312,11 @@ def test_a_killed_repair_leaves_the_log_damaged_or_whole(path) -> None:
     entry(path, LOG, number_key(9), flipped)
     damaged = (path / "data.mdb").read_bytes()
     killed = 0
-    for fate in range(1, 60):
-        words = [sys.executable, "-c", KILLED, str(fate), str(path)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        killed += done.returncode != 0
-        now = (path / "data.mdb").read_bytes()
-        if now != damaged:
-            break
+    with doomed("from walgraph.wal.mending import examined, replace", REPAIRING, path) as is_killed:
+        for fate in range(1, 60):
+            killed += is_killed(fate)
+            if (path / "data.mdb").read_bytes() != damaged:
+                break
     assert killed > 3
     assert verify(path).ok
     kept = [each for each in path.parent.glob("log.damaged-*") if (each / "data.mdb").exists()]
