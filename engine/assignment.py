@@ -21,14 +21,12 @@ from ..wal.codec import Encoder
 from ..wal.errors import LogError, NotSerializable, StaleWriter, UnknownType
 from ..wal.named import NamedTuple
 from . import clock
-from .drive_sync import drive
+from .drive_sync import drive, unseen
 from .failure import failure_of, packed
 from .run_control import RunControl
 from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from ..wal.log import Log
     from ..wal.submission_layout import Submission
     from ..wal.writer import Writer
@@ -119,7 +117,10 @@ class Assignment:
         try:
             with session.begun(self.given) as loop:
                 try:
-                    output = session.output() if loop is None else session.finish(_last(session, loop))
+                    if loop is None:
+                        output = session.output()
+                    else:
+                        output = session.finish(unseen(drive(session.run, loop, None)))
                 except BaseException as error:
                     carried = self._ended(session, error=error)
                 else:
@@ -244,14 +245,3 @@ def result_of(carried: Carried) -> tuple[bytes, str]:
         return Encoder().value(carried.output, whole=True).data, ""
     except NotSerializable as error:
         return b"", error.message
-
-
-def _last(session: Session, loop: Any) -> End:
-    """Run a loop that nobody watches to its end."""
-    chunks: Generator[Any, None, End] = drive(session.run, loop, None)
-    try:
-        while True:
-            next(chunks)
-    except StopIteration as stop:
-        end: End = stop.value
-        return end

@@ -159,3 +159,13 @@ def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:
     while sink is not None and sink.queue:
         yield sink.queue.popleft()
     return end
+
+
+def unseen(chunks: Generator[Any, None, End]) -> End:
+    """Run a driver that nobody watches to its end."""
+    try:
+        while True:
+            next(chunks)
+    except StopIteration as stop:
+        end: End = stop.value
+        return end

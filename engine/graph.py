@@ -23,7 +23,7 @@ from .batch import Batched
 from .config import merged
 from .control import StateUpdate
 from .describe import Described
-from .drive_sync import drive
+from .drive_sync import drive, unseen
 from .errors import InvalidGraph
 from .policy import seconds_of
 from .session import Session
@@ -179,7 +179,7 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
         with session.begun(input) as loop:
             if loop is None:
                 return session.output()
-            end = _last(drive(session.run, loop, None))
+            end = unseen(drive(session.run, loop, None))
             return session.finish(end)
 
     def stream(
@@ -486,13 +486,3 @@ class CompiledGraph(Described, Batched, Parametrised, Generic[StateT, ContextT, 
 
 CompiledStateGraph = CompiledGraph
 """LangGraph's name."""
-
-
-def _last(chunks: Generator[Any, None, End]) -> End:
-    """Run a driver that nobody watches."""
-    try:
-        while True:
-            next(chunks)
-    except StopIteration as stop:
-        end: End = stop.value
-        return end

@@ -36,7 +36,7 @@ from .identity import lives_one_step, question_id, task_id
 from .ledger import Ledger
 from .plain import graph_from_plain, graph_to_plain
 from .scopes import above, base_of, caller, is_current
-from .state import Unread
+from .state import Unread, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ class _Making:
             graph = graph if is_going_on else stripped(graph)
             self._fork(new, graph, graph.base, how if scope == aim else "fork")
             self.bases[scope] = self.seq + len(self.records)
-        self._repeat(scope, new, _listed(self.moment.unread.get(scope)), whole=is_going_on)
+        self._repeat(scope, new, listed(self.moment.unread.get(scope)), whole=is_going_on)
 
     def rename(self, scope: str) -> None:
         """Take one graph over as it is, under the name that it has in another thread."""
@@ -158,7 +158,7 @@ class _Making:
             self.graphs[scope] = self._moved(new, graph, graph.base)._replace(ended=graph.ended)
             then = graph.base
         renamed: Unread | None = None
-        for each in _listed(self.moment.unread.get(scope)):
+        for each in listed(self.moment.unread.get(scope)):
             then = each.seq if _is_barrier(each.record) else then
             renamed = Unread(renamed, each.seq, self._again(scope, new, then, then, each.record))
         if renamed is not None:
@@ -268,12 +268,3 @@ def _is_barrier(record: Record) -> bool:
             return True
         case _:
             return False
-
-
-def _listed(unread: Unread | None) -> list[Unread]:
-    """Return what was kept unread of a graph, oldest first."""
-    held: list[Unread] = []
-    while unread is not None:
-        held.append(unread)
-        unread = unread.older
-    return held[::-1]

@@ -36,7 +36,7 @@ from ..wal.record import (
 )
 from .identity import ends_with_step, shorter_scope
 from .plain import graph_from_plain, thread_from_plain
-from .state import FINISHED, Intent
+from .state import FINISHED, Intent, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ..wal.codec import Decoder
     from ..wal.log import Log
     from ..wal.record import Failure, Path
-    from .state import GraphState, ThreadState, Unread
+    from .state import GraphState, ThreadState
 
 Standing = Literal["done", "failed", "in doubt", "asked", "left", "running", "over"]
 """How a call stands. ``asked``: in doubt, and a person was asked. ``left``: the run went on without knowing, or was
@@ -166,7 +166,7 @@ class _Ledger:
                 self._above[scope] = graph.above
             self._graph(seq, scope, graph)
         for unread in state.unread.values():
-            for each in _listed(unread):
+            for each in listed(unread):
                 self.see(each.seq, each.record)
         for place, effect in before.items():
             if self._open.get(place) is not effect and effect.standing in DOUBTFUL:
@@ -217,12 +217,3 @@ class _Ledger:
             effect = self._open.pop(place)
             if effect.standing in DOUBTFUL:
                 effect.standing = standing
-
-
-def _listed(unread: Unread | None) -> list[Unread]:
-    """Return what was kept unread of a graph, oldest first."""
-    held: list[Unread] = []
-    while unread is not None:
-        held.append(unread)
-        unread = unread.older
-    return held[::-1]

@@ -228,6 +228,15 @@ class Unread(NamedTuple):
     record: Any
 
 
+def listed(unread: "Unread | None") -> list[Unread]:
+    """Return what was kept unread of a graph, oldest first."""
+    held: list[Unread] = []
+    while unread is not None:
+        held.append(unread)
+        unread = unread.older
+    return held[::-1]
+
+
 class ThreadState(NamedTuple):
     """One thread at one seq."""
 

@@ -110,7 +110,9 @@ for line in sys.stdin:
 
 @contextmanager
 def doomed(imports: str, body: str, *words: object) -> Iterator[Callable[[int], bool]]:
-    """Yield what lives a program, killed before the given one of its flushes, links and renames; it tells whether it was.
+    """Yield what lives a program, killed at one of its flushes, links and renames, and tells whether it was.
+
+    It is called with the number of the one before which the program dies.
 
     Args:
         imports: What the program imports; it may let more functions kill it, with ``fated``.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli import PROBLEM
-from .options import as_json, graph_of, opened, placed, words
+from .options import apps_option, as_json, attempts_option, graph_of, opened, placed, words
 from .render import Column, Page
 
 if TYPE_CHECKING:
@@ -27,16 +27,8 @@ WELL = frozenset({"done", "interrupted", "sleeping", "waiting", "drained", "canc
 
 @click.command("recover")
 @words("[LOG] [THREAD]...")
-@click.option(
-    "--app", "apps", multiple=True, metavar="MODULE:GRAPH", help="The code of a graph; may be given again."
-)
-@click.option(
-    "--attempts",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="How often a thread may be taken over without getting on.",
-)
+@apps_option()
+@attempts_option
 @click.option(
     "--apply", "as_apply", is_flag=True, help="Do it; without, the plan is shown and nothing is changed."
 )

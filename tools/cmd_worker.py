@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cmd_recover import first_line, plain
-from .options import as_json, graph_of, opened, placed, words
+from .options import apps_option, as_json, attempts_option, graph_of, opened, placed, words
 from .render import Page
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("worker")
 @words("[LOG]")
-@click.option(
-    "--app", "apps", multiple=True, required=True, metavar="MODULE:GRAPH", help="A graph; may be given again."
-)
+@apps_option(required=True)
 @click.option(
     "--concurrency",
     type=click.IntRange(min=1),
@@ -31,13 +29,7 @@ if TYPE_CHECKING:
     help="How many runs are carried out at once.",
 )
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="Only this queue; may be given again.")
-@click.option(
-    "--attempts",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="How often a thread may be taken over without getting on, before it is parked.",
-)
+@attempts_option
 @as_json
 def command(
     words: tuple[str, ...],

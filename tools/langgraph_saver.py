@@ -36,8 +36,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..engine.errors import NotAvailable
 from ..wal.log import Log
@@ -49,7 +48,7 @@ except ImportError as error:
     message = f"WalSaver needs langgraph, which cannot be imported: {error}."
     raise NotAvailable(message, hint="pip install 'walgraph[langgraph]'") from error
 
-from .langgraph_store import WalCache, WalStore
+from .langgraph_store import OnLog, WalCache, WalStore
 from .saved_draft import GRAPH, Typed
 from .saved_drop import all_but, drop, of_runs
 from .saved_lane import Lane, Make
@@ -73,7 +72,7 @@ V = TypeVar("V")
 OnSuperseded = Literal["raise", "fork"]
 
 
-class WalSaver(BaseCheckpointSaver[str]):
+class WalSaver(OnLog, BaseCheckpointSaver[str]):
     """A checkpointer in a log, for threads and asyncio alike.
 
     Args:
@@ -92,42 +91,12 @@ class WalSaver(BaseCheckpointSaver[str]):
         on_superseded: OnSuperseded = "raise",
         durable_writes: bool = False,
     ) -> None:
-        super().__init__(serde=serde)
         if on_superseded not in ("raise", "fork"):
             message = f"on_superseded must be 'raise' or 'fork', not {on_superseded!r}."
             raise ValueError(message)
-        self._owned = not isinstance(log, Log)
-        self.log = log if isinstance(log, Log) else Log.open(log)
+        super().__init__(log, serde=serde)
         self.on_superseded = on_superseded
         self.durable_writes = durable_writes
-
-    @classmethod
-    def from_conn_string(cls, conn_string: str, **options: Any) -> WalSaver:
-        """Return a saver on the log at a path, to be used with ``with`` or ``async with``; options as of the class."""
-        return cls(conn_string, **options)
-
-    def __enter__(self) -> Self:
-        """Return the saver itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the saver."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the saver itself."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the saver."""
-        await asyncio.to_thread(self.close)
-
-    def setup(self) -> None:
-        """Do nothing: a log needs no preparation. The sibling savers have this method."""
 
     def flush(self) -> None:
         """Return when everything that was put is durable."""
@@ -137,8 +106,7 @@ class WalSaver(BaseCheckpointSaver[str]):
         """Flush, and close the log if this saver opened it; idempotent."""
         if not self.log.closed:
             self.flush()
-            if self._owned:
-                self.log.close()
+        super().close()
 
     # Reading
 

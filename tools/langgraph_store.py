@@ -13,6 +13,7 @@ It must not know how items are kept.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -42,7 +43,54 @@ _OPERATIONS: dict[str, Any] = {
 }
 
 
-class WalStore(BaseStore):
+class OnLog:
+    """What stands on a log that it was given, or that it opened itself and closes; to be used with ``with`` or not.
+
+    Args:
+        log: The log, or the directory of one, which is made if it is not there.
+        options: What LangGraph's base class is told.
+    """
+
+    def __init__(self, log: Log | str | os.PathLike[str], **options: Any) -> None:
+        super().__init__(**options)
+        self._owned = not isinstance(log, Log)
+        self.log = log if isinstance(log, Log) else Log.open(log)
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
+        """Return one on the log at a path, to be used with ``with`` or ``async with``; options as of the class."""
+        return cls(conn_string, **options)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it, without blocking the event loop."""
+        await asyncio.to_thread(self.close)
+
+    def setup(self) -> None:
+        """Do nothing: a log needs no preparation. What LangGraph ships for databases has this method."""
+
+    def close(self) -> None:
+        """Close the log if it was opened here; idempotent."""
+        if self._owned:
+            self.log.close()
+
+
+class WalStore(OnLog, BaseStore):
     """A store in the file of a log: batches are atomic, and as durable as the log's own commits.
 
     Args:
@@ -52,7 +100,6 @@ class WalStore(BaseStore):
     """
 
     supports_ttl = True
-    __slots__ = ("_kept", "_owned", "log", "ttl_config")
 
     def __init__(
         self,
@@ -61,45 +108,15 @@ class WalStore(BaseStore):
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
     ) -> None:
-        self._owned = not isinstance(log, Log)
-        self.log = log if isinstance(log, Log) else Log.open(log)
+        super().__init__(log)
         self.ttl_config = ttl
         self._kept = LogStore(self.log, index=index, ttl=ttl)
-
-    @classmethod
-    def from_conn_string(cls, conn_string: str, **options: Any) -> WalStore:
-        """Return a store in the log at a path, to be used with ``with`` or ``async with``; options as of the class."""
-        return cls(conn_string, **options)
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the store."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the store."""
-        self.close()
-
-    def setup(self) -> None:
-        """Do nothing: a log needs no preparation. The sibling stores have this method."""
 
     def close(self) -> None:
         """Stop the sweeper, and close the log if this store opened it; idempotent."""
         if not self.log.closed:
             self._kept.stop_ttl_sweeper()
-            if self._owned:
-                self.log.close()
+        super().close()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations, all of them or none; return one result for each, in order."""
@@ -155,7 +172,7 @@ def _result(found: Any) -> Any:
     return found
 
 
-class WalCache(BaseCache[V]):
+class WalCache(OnLog, BaseCache[V]):
     """A cache in the file of a log, shared by all graphs and processes that use the log.
 
     Args:
@@ -164,15 +181,8 @@ class WalCache(BaseCache[V]):
     """
 
     def __init__(self, log: Log | str | os.PathLike[str], *, serde: SerializerProtocol | None = None) -> None:
-        super().__init__(serde=serde)
-        self._owned = not isinstance(log, Log)
-        self.log = log if isinstance(log, Log) else Log.open(log)
+        super().__init__(log, serde=serde)
         self._kept: LogCache[V] = LogCache(self.log, serde=self.serde)
-
-    def close(self) -> None:
-        """Close the log if this cache opened it; idempotent."""
-        if self._owned:
-            self.log.close()
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, V]:
         """Return the values of those keys that are there and whose time is not over."""

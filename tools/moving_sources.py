@@ -82,25 +82,15 @@ class Serialised:
         return self._serde
 
 
-class SqliteSource:
-    """A database of SqliteSaver or AsyncSqliteSaver."""
+class DatabaseSource:
+    """The tables that the savers for databases share."""
 
-    def __init__(self, path: str) -> None:
-        if not Path(path).is_file():
-            raise SourceNotFound(f"There is no file {path}.", hint="Check the path after sqlite:.", path=path)
-        self._connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
-        self._serialised = Serialised()
-        try:
-            columns = self._rows("SELECT name FROM pragma_table_info('writes')")
-            self._rows("SELECT 1 FROM checkpoints LIMIT 1")
-        except sqlite3.DatabaseError as error:
-            message = f"{path} holds no checkpoints of SqliteSaver: {error}."
-            raise SourceNotFound(message, hint="Check the path after sqlite:.", path=path) from error
-        # Databases from before this column existed have none.
-        self._path = "task_path" if ("task_path",) in columns else "''"
+    _connection: Any
+    _mark: str
+    """What stands for an argument in a query."""
 
     def _rows(self, query: str, *arguments: Any) -> list[Any]:
-        return self._connection.execute(query, arguments).fetchall()
+        return list(self._connection.execute(query, arguments).fetchall())
 
     def close(self) -> None:
         """Let go of the database."""
@@ -117,8 +107,28 @@ class SqliteSource:
 
     def ids(self, thread: str) -> set[tuple[str, str]]:
         """Return namespace and id of each checkpoint of a thread."""
-        query = "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = ?"
+        query = f"SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = {self._mark}"  # noqa: S608 - a constant
         return set(self._rows(query, thread))
+
+
+class SqliteSource(DatabaseSource):
+    """A database of SqliteSaver or AsyncSqliteSaver."""
+
+    _mark = "?"
+
+    def __init__(self, path: str) -> None:
+        if not Path(path).is_file():
+            raise SourceNotFound(f"There is no file {path}.", hint="Check the path after sqlite:.", path=path)
+        self._connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+        self._serialised = Serialised()
+        try:
+            columns = self._rows("SELECT name FROM pragma_table_info('writes')")
+            self._rows("SELECT 1 FROM checkpoints LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            message = f"{path} holds no checkpoints of SqliteSaver: {error}."
+            raise SourceNotFound(message, hint="Check the path after sqlite:.", path=path) from error
+        # Databases from before this column existed have none.
+        self._path = "task_path" if ("task_path",) in columns else "''"
 
     def checkpoints(self, thread: str) -> Iterator[Foreign]:
         """Yield a thread's checkpoints, oldest first."""
@@ -142,8 +152,10 @@ class SqliteSource:
         return tuple([_write(row) for row in rows])
 
 
-class PostgresSource:
+class PostgresSource(DatabaseSource):
     """A database of PostgresSaver or AsyncPostgresSaver."""
+
+    _mark = "%s"
 
     def __init__(self, dsn: str) -> None:
         try:
@@ -157,27 +169,6 @@ class PostgresSource:
         except psycopg.Error as error:
             message = f"There are no checkpoints of PostgresSaver: {str(error).strip()}"
             raise SourceNotFound(message, hint="Check the address after postgres:.") from error
-
-    def _rows(self, query: Any, *arguments: Any) -> list[Any]:
-        return self._connection.execute(query, arguments).fetchall()
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._connection.close()
-
-    def count(self) -> int:
-        """Return how many checkpoints there are."""
-        return int(self._rows("SELECT count(*) FROM checkpoints")[0][0])
-
-    def threads(self) -> Sequence[str]:
-        """Return the ids of the threads."""
-        query = "SELECT thread_id FROM checkpoints GROUP BY thread_id ORDER BY min(checkpoint_id)"
-        return [thread for (thread,) in self._rows(query)]
-
-    def ids(self, thread: str) -> set[tuple[str, str]]:
-        """Return namespace and id of each checkpoint of a thread."""
-        query = "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = %s"
-        return set(self._rows(query, thread))
 
     def checkpoints(self, thread: str) -> Iterator[Foreign]:
         """Yield a thread's checkpoints, oldest first."""

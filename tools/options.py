@@ -45,6 +45,29 @@ def app_option(function: Function) -> Function:
     return click.option("--app", metavar="MODULE:GRAPH", help=text)(function)
 
 
+def apps_option(*, required: bool = False) -> Callable[[Function], Function]:
+    """Add ``--app`` for verbs that run graphs, as many as are given."""
+    return click.option(
+        "--app",
+        "apps",
+        multiple=True,
+        required=required,
+        metavar="MODULE:GRAPH",
+        help="The code of a graph; may be given again.",
+    )
+
+
+def attempts_option(function: Function) -> Function:
+    """Add ``--attempts``."""
+    return click.option(
+        "--attempts",
+        type=click.IntRange(min=1),
+        default=5,
+        show_default=True,
+        help="How often a thread may be taken over without getting on, before it is parked.",
+    )(function)
+
+
 def words(metavar: str) -> Callable[[Function], Function]:
     """Add the words that ``placed`` takes apart."""
 

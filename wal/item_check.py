@@ -28,9 +28,8 @@ from .item_layout import (
     unpack_item,
     unpack_space,
 )
-from .item_view import entries
 from .items import Item
-from .tables import ReadTransaction
+from .tables import ReadTransaction, entries
 
 
 def check_items(

@@ -31,24 +31,7 @@ from .item_layout import (
     unpack_space,
 )
 from .items import Item, ItemView, Namespace
-from .tables import ReadTransaction
-
-PAGE = 256
-"""How many entries are read at once."""
-
-
-def entries(txn: ReadTransaction, table: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the entries whose keys begin so, in order."""
-    start = prefix
-    while True:
-        found = txn.scan(table, start, PAGE)
-        for key, value in found:
-            if not key.startswith(prefix):
-                return
-            yield key, value
-        if len(found) < PAGE:
-            return
-        start = found[-1][0] + b"\x00"
+from .tables import ReadTransaction, entries
 
 
 def find_space(txn: ReadTransaction, table: int, namespace: Namespace) -> Space | None:

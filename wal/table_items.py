@@ -41,10 +41,10 @@ from .item_layout import (
     times_of,
     unpack_item,
 )
-from .item_view import PAGE, TableView, entries, find_space, spaces
+from .item_view import TableView, find_space, spaces
 from .items import Change, Clear, Delete, Expire, Item, Items, ItemView, Namespace, Put, Touch
 from .promise import renewed
-from .tables import Tables, WriteTransaction
+from .tables import PAGE, Tables, WriteTransaction, entries
 
 SWEEP = 1000
 """How many items one transaction of a sweep removes at most, so that writers never wait for long."""

@@ -41,10 +41,10 @@ from .mail_layout import (
     unpack_head,
     unpack_message,
 )
-from .tables import MAIL, NAMES
+from .tables import MAIL, NAMES, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from .tables import ReadTransaction, Tables, WriteTransaction
 
@@ -52,7 +52,6 @@ KNOWN_IDS = 10_000
 """How many ids a mailbox remembers, so that what is sent again is known."""
 GONE_NANOSECONDS = 30 * 24 * 3600 * 1_000_000_000
 """How long it is remembered at least that a thread was deleted."""
-_PAGE = 256
 
 
 class TableMail(Mail):
@@ -120,7 +119,7 @@ class TableMail(Mail):
         if not self.is_there:
             return []
         with self._tables.read() as txn:
-            found = [unpack_message(key, row) for key, row in _rows(txn, messages_of(box_of(thread)))]
+            found = [unpack_message(key, row) for key, row in entries(txn, MAIL, messages_of(box_of(thread)))]
         return sorted((message for message in found if message.thread == thread), key=lambda m: m.number)
 
     def full(self) -> list[tuple[str, int]]:
@@ -129,7 +128,7 @@ class TableMail(Mail):
             return []
         found = []
         with self._tables.read() as txn:
-            for key, _ in _rows(txn, FULL):
+            for key, _ in entries(txn, MAIL, FULL):
                 box = key[1:]
                 head = unpack_head(txn.get(MAIL, head_key(box)), box, "")
                 found.append((head.thread, head.last))
@@ -152,7 +151,7 @@ class TableMail(Mail):
     def drop(self, txn: WriteTransaction, thread: str) -> bool:
         """Remove a thread's mailbox; tell whether there was one."""
         box = box_of(thread)
-        keys = [key for kind in (MESSAGE, KNOWN, AGE) for key, _ in _rows(txn, kind + box)]
+        keys = [key for kind in (MESSAGE, KNOWN, AGE) for key, _ in entries(txn, MAIL, kind + box)]
         for key in keys:
             txn.delete(MAIL, key)
         txn.delete(MAIL, FULL + box)
@@ -202,26 +201,12 @@ def _remember(txn: WriteTransaction, box: bytes, id: str, number: int, known: in
     return known
 
 
-def _rows(txn: ReadTransaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the entries whose keys begin so, in order."""
-    start = prefix
-    while True:
-        found = txn.scan(MAIL, start, _PAGE)
-        for key, row in found:
-            if not key.startswith(prefix):
-                return
-            yield key, row
-        if len(found) < _PAGE:
-            return
-        start = found[-1][0] + b"\x00"
-
-
 def _check_messages(
     txn: ReadTransaction, look: Callable[[bytes], str | None], wrong: list[str]
 ) -> dict[bytes, int]:
     """Read each message, and return how many there are in each mailbox."""
     waiting: dict[bytes, int] = {}
-    for key, row in _rows(txn, MESSAGE):
+    for key, row in entries(txn, MAIL, MESSAGE):
         box = key[1 : 1 + BOX_BYTES]
         waiting[box] = waiting.get(box, 0) + 1
         try:
@@ -243,7 +228,7 @@ def _check_messages(
 def _check_heads(txn: ReadTransaction, waiting: dict[bytes, int], wrong: list[str]) -> None:
     """Compare what mailboxes say of themselves with what lies in them."""
     heads: set[bytes] = set()
-    for key, row in _rows(txn, HEAD):
+    for key, row in entries(txn, MAIL, HEAD):
         box = key[1:]
         heads.add(box)
         try:
@@ -256,14 +241,14 @@ def _check_heads(txn: ReadTransaction, waiting: dict[bytes, int], wrong: list[st
         held = waiting.get(box, 0)
         if head.waiting != held:
             wrong.append(f"{held} messages wait for thread {head.thread!r}, its mailbox says {head.waiting}")
-        known, ages = (sum(1 for _ in _rows(txn, kind + box)) for kind in (KNOWN, AGE))
+        known, ages = (sum(1 for _ in entries(txn, MAIL, kind + box)) for kind in (KNOWN, AGE))
         if not head.known == known == ages:
             wrong.append(
                 f"{known} ids are known of thread {head.thread!r}, its mailbox says {head.known}, {ages} by age"
             )
         if (txn.get(MAIL, FULL + box) is not None) != (held > 0):
             wrong.append(f"the list of full mailboxes is wrong about thread {head.thread!r}")
-        last = max([number_of(key) for key, _ in _rows(txn, messages_of(box))], default=0)
+        last = max([number_of(key) for key, _ in entries(txn, MAIL, messages_of(box))], default=0)
         if last > head.last:
             wrong.append(
                 f"message {last} waits for thread {head.thread!r}, whose last is said to be {head.last}"

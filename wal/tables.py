@@ -25,7 +25,7 @@ This module must not know what the tables mean to the log.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -35,6 +35,9 @@ TABLE_NAMES = (b"meta", b"threads", b"names", b"log", b"snap", b"blob", b"mark")
 ITEMS, CACHED, SUBMITTED, MAIL, DUE = range(len(TABLE_NAMES), len(TABLE_NAMES) + 5)
 LATER_NAMES = (b"item", b"cache", b"submit", b"mail", b"due")
 """The tables that a log gets when they are first needed, so that logs without them are as they always were."""
+
+PAGE = 256
+"""How many entries are read at once where all that begin alike are wanted."""
 
 
 class ReadTransaction(Protocol):
@@ -121,3 +124,17 @@ class Tables(ABC):
     @abstractmethod
     def last(self) -> int:
         """Return the number of the last transaction that any process has committed; cheap, so that it can be polled."""
+
+
+def entries(txn: ReadTransaction, table: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the entries whose keys begin so, in order."""
+    start = prefix
+    while True:
+        found = txn.scan(table, start, PAGE)
+        for key, value in found:
+            if not key.startswith(prefix):
+                return
+            yield key, value
+        if len(found) < PAGE:
+            return
+        start = found[-1][0] + b"\x00"
