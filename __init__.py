@@ -190,6 +190,7 @@ if typing.TYPE_CHECKING:
     from .engine.transactional import purge_outcomes, transactional
     from .engine.worker import Worker
     from .tools.restoring import restore
+    from .tools.retention import Retention
     from .wal.backup import Backup
 
 __version__ = "0.1.0"
@@ -197,6 +198,7 @@ __version__ = "0.1.0"
 _ON_DEMAND = {
     "Divergence": ".engine.replaying",
     "Replay": ".engine.replaying",
+    "Retention": ".tools.retention",
     "Backup": ".wal.backup",
     "BaseCache": ".engine.cache",
     "BaseStore": ".engine.store",
@@ -384,6 +386,7 @@ __all__ = [
     "RemainingSteps",
     "RemoteDisk",
     "Replay",
+    "Retention",
     "RetryPolicy",
     "RunCancelled",
     "RunConflict",

@@ -24,7 +24,8 @@ This module must not know what a state is.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,13 +35,15 @@ from .codec import references
 from .core import is_open
 from .directory import check_file, hold, sync_directory, walk_pages
 from .environment import open_environment
-from .errors import LogCorrupt, LogFull, LogInUse
+from .errors import LogCorrupt, LogFull, LogInUse, ThreadBusy
 from .lmdb_store import translate
 from .log import Log
 from .log_reading import ThreadId, as_thread_id
 from .store import Store
 
 SWEEP_BATCH = 64
+COMPACTING = "\x00compaction"
+"""What whoever makes a log smaller claims, as if it were a thread."""
 
 
 class ThreadCut(NamedTuple):
@@ -93,15 +96,40 @@ def compact(log: Log, keep: Mapping[ThreadId, int] | None = None, *, apply: bool
     return Compaction(apply, tuple(cuts), blobs, size)
 
 
-def sweep(store: Store) -> tuple[int, int]:
+@contextmanager
+def alone(log: Log) -> Iterator[None]:
+    """Be the only one, among all processes, who makes this log smaller.
+
+    Raises:
+        LogInUse: Somebody else is at it.
+    """
+    claims, owner = log.core.claims, object()
+    try:
+        claims.take(COMPACTING, owner)
+    except ThreadBusy as busy:
+        process = busy.details.get("process")
+        who = "this process" if process is None else f"process {process}"
+        message = f"The log is being compacted by {who} already; nothing was done here."
+        raise LogInUse(message, hint="Let it finish.", path=log.path, process=process) from None
+    try:
+        yield
+    finally:
+        claims.give_back(COMPACTING, owner)
+
+
+def sweep(store: Store, pace: Callable[[int], None] | None = None) -> tuple[int, int]:
     """Remove the blobs that nothing names; return how many, and their bytes.
+
+    Args:
+        store: The store.
+        pace: Told how many records were looked at, or blobs removed; may wait. No transaction is open then.
 
     Raises:
         LogInUse: Another sweep began meanwhile.
     """
     token = store.begin_sweep()
     candidates = store.digests()
-    live = named_blobs(store, {})
+    live = named_blobs(store, {}, pace)
     unused = [digest for digest in candidates if digest not in live]
     removed = size = 0
     for start in range(0, len(unused), SWEEP_BATCH):
@@ -117,22 +145,29 @@ def sweep(store: Store) -> tuple[int, int]:
             chosen += [digest for digest in batch if digest not in spared]
             return chosen
 
+        if pace is not None:
+            pace(len(batch))
         removed += store.sweep(token, choose)
         size += sum(sizes[digest] for digest in chosen)
     store.end_sweep(token)
     return removed, size
 
 
-def named_blobs(store: Store, cut: Mapping[str, int]) -> set[bytes]:
+def named_blobs(
+    store: Store, cut: Mapping[str, int], pace: Callable[[int], None] | None = None
+) -> set[bytes]:
     """Return the digests of all blobs that a frame or snapshot names, directly or through other blobs.
 
     Args:
         store: Where to look.
         cut: Thread → horizon, as if the frames up to there were gone already.
+        pace: Told of each frame how many records it holds; may wait.
     """
     horizons = {row.number: cut[row.thread] for row in store.rows() if row.thread in cut} if cut else {}
     found: set[bytes] = set()
     for header, body in store.tail():
+        if pace is not None:
+            pace(header.records)
         if header.last > horizons.get(header.thread, 0):
             found |= references(body)
     for row in store.rows():

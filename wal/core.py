@@ -22,7 +22,7 @@ import os
 import threading
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .claim import Claims
 from .committer import Committer
@@ -60,6 +60,20 @@ class Mortal(Protocol):
     """A writer, as far as the core cares: it can be told that it is dead."""
 
     failure: WalgraphError | None
+
+
+class Keeper(Protocol):
+    """What looks after a log while it is open."""
+
+    def close(self) -> None:
+        """End; nothing of the log is touched afterwards."""
+
+
+class Policy(Protocol):
+    """What a log keeps, said by a layer above."""
+
+    def begin(self, log: Any) -> Keeper:
+        """Look after a log from now on."""
 
 
 class Core:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from .blob import Blob, digest
 from .codec import Encoder, Packed
-from .core import Core, Options, memory_core, open_core
+from .core import Core, Keeper, Options, Policy, memory_core, open_core
 from .errors import StaleWriter
 from .flush import LMDB_FLAGS, Fsync
 from .head import to_head
@@ -34,6 +34,8 @@ from .store import Row, Snapshot
 from .writer import Values, Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .backup import Backup
     from .backup_target import Target
     from .items import Items
@@ -62,11 +64,14 @@ class Log(LogReading):
     """An ordered, append-only log of records, many threads in one directory. Made by ``Log.open``."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], **options: Unpack[OpenOptions]) -> Log:
+    def open(
+        cls, path: str | os.PathLike[str], *, retention: Policy | None = None, **options: Unpack[OpenOptions]
+    ) -> Log:
         """Open the log in a directory, making it if it is not there.
 
         Args:
             path: The directory.
+            retention: What the log keeps of old history: a ``Retention``, carried out until the log is closed.
             create: Make the log if there is none.
             fsync: What a commit asks of the disk: ``full``, ``data`` or ``off`` (see ``wal.flush``).
             map_size: How large the log may become; only addresses are reserved.
@@ -90,7 +95,14 @@ class Log(LogReading):
             raise ValueError(f"fsync must be 'full', 'data' or 'off', not {chosen.fsync!r}.")
         # Not resolved: a link that is pointed elsewhere later must not move the log that is open.
         place = str(Path(path).absolute())
-        return cls(open_core(place, chosen), path=place, options=chosen)
+        log = cls(open_core(place, chosen), path=place, options=chosen)
+        if retention is not None:
+            try:
+                log.keep(retention)
+            except BaseException:
+                log.close()
+                raise
+        return log
 
     def __enter__(self) -> Self:
         """Return the log itself."""
@@ -240,10 +252,36 @@ class Log(LogReading):
         self.flush()
         return backup(self.store, target, keep=keep)
 
-    def truncate(self, thread_id: ThreadId, upto: int) -> int:
-        """Cut off the records that a snapshot at or before ``upto`` stands for; return how many frames went."""
+    def truncate(
+        self,
+        thread_id: ThreadId,
+        upto: int,
+        *,
+        batch: int | None = None,
+        pace: Callable[[int], None] | None = None,
+    ) -> int:
+        """Cut off the records that a snapshot at or before ``upto`` stands for; return how many frames went.
+
+        Args:
+            thread_id: The thread.
+            upto: The greatest seq that may go.
+            batch: How many frames one transaction removes at most, while which writers wait.
+            pace: Called with that number between two transactions; may wait there.
+        """
         core, thread = self._flushed(thread_id, write=True)
-        return core.store.truncate(thread, upto)
+        return core.store.truncate(thread, upto, batch=batch, pace=pace)
+
+    def keep(self, retention: Policy) -> Keeper:
+        """Let a policy look after this log in the background, in the place of one that does, until it is closed.
+
+        Raises:
+            LogReadOnly: The log was opened for reading only.
+        """
+        self._live(write=True)
+        if self.keeper is not None:
+            self.keeper.close()
+        self.keeper = retention.begin(self)
+        return self.keeper
 
     def items(self, *, cached: bool = False, write: bool = False) -> Items:
         """Return what stores, or caches, keep beside the records; ``write``: to change it."""
@@ -316,6 +354,8 @@ class Log(LogReading):
             LogFailed: What was queued could not be written.
         """
         if not self.closed:
+            if self.keeper is not None:
+                self.keeper.close()
             self.closed = True
             core = self._core
             if not core.forked and not core.closed:
@@ -362,9 +402,11 @@ class MemoryLog(Log):
         super().__init__(memory_core(), options=Options(strict=strict))
 
 
-def open_log(path: str | os.PathLike[str], **options: Unpack[OpenOptions]) -> Log:
+def open_log(
+    path: str | os.PathLike[str], *, retention: Policy | None = None, **options: Unpack[OpenOptions]
+) -> Log:
     """Open the log in a directory; the options are those of ``Log.open``."""
-    return Log.open(path, **options)
+    return Log.open(path, retention=retention, **options)
 
 
 class _Claim:

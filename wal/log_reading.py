@@ -26,7 +26,7 @@ from uuid import UUID
 
 from .blob import Blob, digest
 from .codec import GLOBAL, Decoder, Registry
-from .core import Core, Options, open_core
+from .core import Core, Keeper, Options, open_core
 from .errors import LogClosed, LogCorrupt, LogReadOnly
 from .frame import Header
 from .head import ThreadHead, moment, nanoseconds, to_head
@@ -65,6 +65,8 @@ class LogReading:
         """The directory; empty for a log in memory."""
         self.strict = options.strict
         self.closed = False
+        self.keeper: Keeper | None = None
+        """What looks after the log in the background, if anything was told to."""
         # Shared values that this process encoded: sent along again with each record that names one, so that it is
         # there even if a compaction has removed it meanwhile.
         self._shared: OrderedDict[bytes, tuple[Blob, ...]] = OrderedDict()

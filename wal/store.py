@@ -230,8 +230,17 @@ class Store(ABC):
         """Write a thread's frames and snapshots again under a new id, chained anew."""
 
     @abstractmethod
-    def truncate(self, thread: str, upto: int) -> int:
-        """Cut off the frames whose records all lie at or before the newest snapshot ≤ ``upto``; return how many."""
+    def truncate(
+        self, thread: str, upto: int, *, batch: int | None = None, pace: Callable[[int], None] | None = None
+    ) -> int:
+        """Cut off the frames whose records all lie at or before the newest snapshot ≤ ``upto``; return how many.
+
+        Args:
+            thread: The thread.
+            upto: The greatest seq that may go.
+            batch: How many frames one transaction removes at most, while which writers wait.
+            pace: Called with that number between two transactions; may wait there.
+        """
 
     @abstractmethod
     def begin_sweep(self) -> bytes:

@@ -29,7 +29,6 @@ from .keyspace import (
     POSITION_KEY,
     RESTORE,
     advance,
-    broken_chain,
     key_number,
     key_pair,
     new_row,
@@ -49,16 +48,15 @@ from .shelves import Shelves
 from .store import Committed, Conflict, Frame, Group, Position, Row, Snapshot, Store, Verdict
 from .sweeping import Sweeping
 from .tables import DUE, LOG, NAMES, SNAPS, THREADS, ReadTransaction, Tables, WriteTransaction
+from .truncating import Truncating
 
-CUT = 1000
-"""How many frames one transaction of a truncation removes, so that writers never wait for long."""
 PAGE = 512
 """How many entries one short read transaction hands out."""
 _KNOWN_ROWS = 10_000
 _KNOWN_NUMBERS = 100_000
 
 
-class TableStore(Shelves, Sweeping, Store):
+class TableStore(Shelves, Sweeping, Truncating, Store):
     """The contract over ``Tables``."""
 
     def __init__(self, tables: Tables) -> None:
@@ -250,49 +248,6 @@ class TableStore(Shelves, Sweeping, Store):
             )
             txn.put(THREADS, POSITION_KEY, pack_position(position))
         return copied
-
-    def truncate(self, thread: str, upto: int) -> int:
-        """Cut off the frames whose records all lie at or before the newest snapshot ≤ ``upto``; return how many."""
-        with self._tables.read() as txn:
-            row = self._row(txn, thread)
-            if row is None:
-                raise not_found(thread)
-            base = max([seq for seq in snapshot_seqs(txn, row.number) if seq <= upto], default=None)
-            if base is None:
-                return 0
-            lsns = [header.lsn for header, _ in walk(txn, row, 0, base + 1) if header.last <= base]
-        return sum([self._cut(thread, lsns[start : start + CUT], base) for start in range(0, len(lsns), CUT)])
-
-    def _cut(self, thread: str, lsns: Sequence[int], base: int) -> int:
-        """Remove a thread's oldest frames in one transaction, and return how many; the anchor moves with them."""
-        with self._tables.write() as txn:
-            row = self._row(txn, thread)
-            if row is None:
-                raise not_found(thread)
-            # Since they were looked up, another compaction may have cut as far or further, and a writer's newer
-            # snapshot may have taken the place of the one that was to stand for them.
-            lsns = [lsn for lsn in lsns if lsn > row.anchor_lsn]
-            if not lsns or base < row.base or txn.get(SNAPS, pair_key(row.number, base)) is None:
-                return 0
-            count = size = 0
-            for lsn in lsns:
-                header = peek(read_frame(txn, lsn, thread), lsn)
-                if header.previous != row.anchor_lsn or header.thread != row.number:
-                    raise broken_chain(thread, header, row.horizon)
-                txn.delete(LOG, number_key(lsn))
-                count, size = count + header.records, size + header.length
-                row = row._replace(horizon=header.last, anchor=header.checksum, anchor_lsn=lsn)
-            for seq in snapshot_seqs(txn, row.number):
-                if seq < base:
-                    txn.delete(SNAPS, pair_key(row.number, seq))
-            row = row._replace(
-                frames=row.frames - len(lsns), records=row.records - count, size=row.size - size, base=base
-            )
-            txn.put(THREADS, number_key(row.number), pack_row(row))
-            position = read_position(txn)
-            position = position._replace(frames=position.frames - len(lsns), size=position.size - size)
-            txn.put(THREADS, POSITION_KEY, pack_position(position))
-            return len(lsns)
 
     # Reading
 

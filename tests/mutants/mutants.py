@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     mutant(
         "a thread is cut at a snapshot that is gone",
-        "wal/table_store.py",
+        "wal/truncating.py",
         (
             "if not lsns or base < row.base or txn.get(SNAPS, pair_key(row.number, base)) is None:",
             "if not lsns:",

@@ -70,6 +70,31 @@ def test_at_least_one_checkpoint_stays() -> None:
         chosen(stations(2), 0)
 
 
+def test_what_is_too_young_to_go_stays_however_much_it_is() -> None:
+    """Of two rules, how many and how old, the one counts that keeps more; clocks that went back cut nothing young."""
+    held = [
+        Station(base, base, base + 1, None, at) for base, at in ((10, 100), (20, 300), (30, 200), (40, 400))
+    ]
+    assert choose(held, keep_last=1, unfinished=False, horizon=0, young=500).seq == 41
+    assert choose(held, keep_last=1, unfinished=False, horizon=0, young=300) == (
+        21,
+        3,
+        "kept: not old enough",
+    )
+    assert choose(held, keep_last=2, unfinished=False, horizon=0, young=400).seq == 31
+    assert choose(held, keep_last=1, unfinished=False, horizon=0, young=50).kept == 4
+
+
+@pytest.mark.parametrize(
+    ("limit", "seq"), [(50, 41), (41, 41), (40, 40), (39, 31), (30, 30), (12, 11), (9, 0)]
+)
+def test_nothing_is_cut_behind_what_somebody_needs(limit: int, seq: int) -> None:
+    """The cut moves back to the last place where a state can be had and nobody lacks a record."""
+    choice = choose(stations(10, 20, 30, 40), keep_last=1, unfinished=False, horizon=0, limit=limit)
+    assert choice.seq == seq
+    assert ("needs" in choice.why) == (limit < 41)
+
+
 def test_origins_of_kept_branches_stay() -> None:
     """A branch that stays keeps its origin, and a branch that stays for that reason keeps its own."""
     held = stations(2, 5, 8, 11, 14, origins={14: 8, 11: 2, 8: 2})
@@ -131,11 +156,11 @@ def test_a_survey_finds_the_root_graphs_barriers() -> None:
     ]
     found = survey([Entry(seq, record, ends) for seq, (record, ends) in enumerate(records, 1)], ThreadState())
     assert found == [
-        Station(2, 2, 5),
-        Station(7, 7, 9),
-        Station(10, 10, 10),
-        Station(11, 11, 11, 7),
-        Station(13, 13, 13, 2),
+        Station(2, 2, 5, None, 1),
+        Station(7, 7, 9, None, 1),
+        Station(10, 10, 10, None, 1),
+        Station(11, 11, 11, 7, 1),
+        Station(13, 13, 13, 2, 1),
     ]
 
 
@@ -154,5 +179,5 @@ def test_a_survey_begins_with_what_the_log_begins_with() -> None:
     begin = ThreadState(9, {"": graph(8)})
     assert survey([Entry(10, StepCommitted("", 1, 1), True)], begin) == [
         Station(8, 9, 9),
-        Station(10, 10, 10),
+        Station(10, 10, 10, None, 1),
     ]

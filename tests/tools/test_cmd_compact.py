@@ -16,7 +16,7 @@ from hypothesis import strategies as some
 from tools_helpers import State, ask, chain, config, fan, one, process, told, two, wal
 
 from walgraph import START, Command, CompiledGraph, Log, StateGraph, StateSnapshot
-from walgraph.tools.cmd_compact import plan_cut
+from walgraph.tools.cutting import Rule, plan_cut
 from walgraph.wal.verify import verify
 
 
@@ -386,7 +386,7 @@ def test_a_plan_counts_a_thread_that_went_on_since_it_was_listed(tmp_path: Path)
         (listed,) = log.threads()
         runs(path, "t", 3)
         (now,) = log.threads()
-        cut = plan_cut(log, listed, 1, plain_graph(log))
+        cut = plan_cut(log, listed, Rule(), plain_graph(log))
     assert cut.seq > listed.seq
     assert cut.records == now.records
     assert 0 <= cut.kept_records < cut.records
@@ -410,9 +410,9 @@ def test_a_kill_at_any_instant_leaves_a_whole_log(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal
-from walgraph.wal import lmdb_store, table_store
+from walgraph.wal import lmdb_store, truncating
 from walgraph.tools.cli import cli
-table_store.CUT = 7
+truncating.CUT = 7
 begun = [0]
 original = lmdb_store.LmdbTables.write
 def write(self):
