@@ -5,7 +5,8 @@
 
 Invariants:
 1. What ``write`` has returned for is durable; a kill before that leaves nothing, or all of it, under the name.
-2. ``write(…, new=True)`` of a name that is there is refused, also if somebody else writes it at the same time.
+2. What ``delete`` has returned for stays gone: no manifest comes back whose chunks were removed after it.
+3. ``write(…, new=True)`` of a name that is there is refused, also if somebody else writes it at the same time.
 
 This module must not know what is written.
 """
@@ -49,7 +50,7 @@ class Target(ABC):
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Remove a content; one that is not there is no error."""
+        """Remove a content, durably; one that is not there is no error."""
 
 
 class Folder(Target):
@@ -57,6 +58,8 @@ class Folder(Target):
 
     def __init__(self, path: str) -> None:
         self._root = Path(path)
+        self._settled: set[Path] = set()
+        """Folders of which this object knows that they last."""
 
     def __str__(self) -> str:
         """Return the path."""
@@ -96,16 +99,24 @@ class Folder(Target):
     def delete(self, name: str) -> None:
         """Remove a file, and its folder if nothing else is in it."""
         place = self._root / name
-        place.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            place.unlink()
+            sync_directory(str(place.parent))
         with contextlib.suppress(OSError):
             place.parent.rmdir()
+            self._settled.discard(place.parent)
 
     def _make(self, folder: Path) -> None:
         """Make a folder, durably."""
-        if not folder.is_dir():
+        if folder in self._settled:
+            return
+        # Below the root one that is there may have been made by somebody who was killed before its name lasted.
+        is_ours = folder != self._root and folder.is_relative_to(self._root)
+        if is_ours or not folder.is_dir():
             self._make(folder.parent)
             folder.mkdir(exist_ok=True)
             sync_directory(str(folder.parent))
+        self._settled.add(folder)
 
 
 class ObjectStore(Target):

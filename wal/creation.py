@@ -1,13 +1,17 @@
 """Making a log, so that a crash at any instant leaves nothing or a whole one.
 
-    X.new-… ─► tables and what they hold ─► sync ─► fsync directory ─► rename to X ─► fsync parent
+    X.new-… ─► NEW, tables and what they hold ─► sync ─► fsync directory ─► rename to X ─► fsync parent ─► remove X/NEW
 
 LMDB fsyncs neither a new file nor a directory, so a log made in place could be found without its first pages.
+
+NEW   A file in a log whose name may not last yet, because its maker is still at it, or was killed. Whoever opens the
+      log for writing then flushes the parent before anything is acknowledged.
 
 Invariants:
 1. A directory named X holds a whole log from the first instant on.
 2. A maker holds the lock of what it makes; what nobody holds is a killed maker's, and the next one removes it.
 3. Of two makers one wins, and the other uses what it made.
+4. What is acknowledged of a log is never lost with the log's name, whoever made it and was killed doing so.
 
 This module must not know how a log is opened, nor where from the contents of one that is not empty come.
 """
@@ -30,6 +34,8 @@ from .tables import META, TABLE_NAMES
 FORMAT = 1
 """Version of the layout of tables; raised when an old walgraph must not touch the file."""
 MAX_TABLES = 16
+UNSETTLED = "NEW"
+"""The file that says that the name of a log may not last yet."""
 _FIRST_MAP = 1 << 20
 _TRIES = 100
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
@@ -74,16 +80,18 @@ def make(path: str, fill: Callable[[Path], None], move: Callable[[Path, Path], N
     place = Path(path)
     fresh = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(place.parent)
         _remove_leftovers(place)
         fresh, lock = _fresh_directory(place)
         try:
+            (fresh / UNSETTLED).touch(mode=0o600)
             fill(fresh)
             move(fresh, place)
         finally:
             if lock is not None:
                 os.close(lock)
         sync_directory(str(place.parent))
+        (place / UNSETTLED).unlink(missing_ok=True)
     except PermissionError as error:
         message = f"No log can be made at {path}: {error.strerror}."
         hint = "Choose a directory that this process may write to."
@@ -96,6 +104,22 @@ def make(path: str, fill: Callable[[Path], None], move: Callable[[Path, Path], N
     finally:
         if fresh is not None:
             _remove(fresh)
+
+
+def settle(path: str) -> None:
+    """Let a log's name last, if its maker did not come to it."""
+    mark = Path(path, UNSETTLED)
+    if mark.exists():
+        sync_directory(str(Path(os.path.realpath(path)).parent))
+        mark.unlink(missing_ok=True)
+
+
+def _make_parents(folder: Path) -> None:
+    """Make a directory and those above it, durably."""
+    if not folder.is_dir():
+        _make_parents(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_directory(str(folder.parent))
 
 
 def _fresh_directory(place: Path) -> tuple[Path, int | None]:

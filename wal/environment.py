@@ -19,7 +19,7 @@ from typing import Any
 
 import lmdb
 
-from .creation import FORMAT
+from .creation import FORMAT, settle
 from .creation import create as create_log
 from .directory import check_file, hold, is_there, not_a_log, refuse_remote
 from .errors import FormatTooNew, FormatTooOld, LogCorrupt, LogFull, LogInUse, LogNotFound, LogReadOnly
@@ -145,6 +145,7 @@ def open_environment(
     try:
         environment.load()
         if not readonly:
+            settle(path)
             opened.reader_check()
     except BaseException:
         environment.close()

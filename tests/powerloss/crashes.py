@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from powerloss import disk as disks
-from powerloss.recording import LANDED, MARK, RENAME, SYNC, Entry
+from powerloss.recording import LANDED, LINK, MARK, RENAME, SYNC, UNLINK, Entry
 
 TESTS = Path(__file__).parent.parent
+HARD = {MARK, SYNC, LANDED, RENAME, LINK, UNLINK}
+"""Kinds of entries around which it is hardest to lose power."""
 
 
 class Crash(NamedTuple):
@@ -72,12 +74,11 @@ class Examiner:
 
 
 def crashes(entries: list[Entry], seed: int, count: int) -> list[Crash]:
-    """Choose where power is lost, in order of position."""
+    """Choose where power is lost, in order of position; marks that come first were put before power could be lost."""
     chance = random.Random(seed)
-    hard = [
-        at + chance.randint(0, 1) for at, e in enumerate(entries) if e.kind in {MARK, SYNC, LANDED, RENAME}
-    ]
-    anywhere = range(len(entries) + 1)
+    first = next((at for at, entry in enumerate(entries) if entry.kind != MARK), len(entries))
+    hard = [max(first, at + chance.randint(0, 1)) for at, e in enumerate(entries) if e.kind in HARD]
+    anywhere = range(first, len(entries) + 1)
     chosen = [chance.choice(hard) if chance.random() < 0.6 else chance.choice(anywhere) for _ in range(count)]
     return sorted(
         (Crash(seed * 1_000_000 + number, position, disks.KINDS[number % 2])

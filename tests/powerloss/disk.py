@@ -21,6 +21,7 @@ Invariants:
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -28,6 +29,7 @@ from powerloss.recording import (
     CREATE,
     FAILED,
     LANDED,
+    LINK,
     MARK,
     MKDIR,
     RENAME,
@@ -168,6 +170,8 @@ class Disk:
             else:
                 self.folders.add(second)
             self._name(Naming(None, (first, payload.decode()), second, kind == MKDIR))
+        elif kind == LINK:
+            self._name(Naming(None, (first, payload.decode()), second, is_folder=False))
         elif kind == RENAME:
             old, new = payload.decode().split("/")
             inode = self.now[first, old]
@@ -189,7 +193,15 @@ class Disk:
         for change in kept:
             rename(names, change)
         found: dict[str, bytes | None] = {}
-        self._walk(names, self.root, "", found, chance, mood)
+        read: dict[int, bytes] = {}
+
+        def content(inode: int) -> bytes:
+            # A file with two names is one file, whatever became of what was written to it.
+            if inode not in read:
+                read[inode] = self.files[inode].after(chance, mood)
+            return read[inode]
+
+        self._walk(names, self.root, "", found, content)
         return found
 
     def _walk(
@@ -198,8 +210,7 @@ class Disk:
         folder: int,
         prefix: str,
         found: dict[str, bytes | None],
-        chance: random.Random,
-        mood: float,
+        content: Callable[[int], bytes],
     ) -> None:
         for (parent, name), inode in sorted(names.items()):
             if parent != folder:
@@ -207,9 +218,9 @@ class Disk:
             path = prefix + name
             if inode in self.folders:
                 found[path] = None
-                self._walk(names, inode, f"{path}/", found, chance, mood)
+                self._walk(names, inode, f"{path}/", found, content)
             else:
-                found[path] = self.files[inode].after(chance, mood)
+                found[path] = content(inode)
 
     def _name(self, change: Naming) -> None:
         rename(self.now, change)

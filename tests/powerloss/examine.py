@@ -17,9 +17,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lmdb.verify import verify as verify_pages
-from powerloss.workloads import STEPS, config_of, counter, finish, values_of
+from powerloss import copies
+from powerloss.counting import STEPS, config_of, counter, finish, values_of
 
 from walgraph import Log, LogStore
+from walgraph.wal.backup import manifests
+from walgraph.wal.backup_target import open_target
+from walgraph.wal.restore import check, restore
 from walgraph.wal.verify import verify
 
 
@@ -31,6 +35,12 @@ class Promise:
         self.steps: dict[str, int] = {}
         self.gone: set[str] = set()
         self.items: dict[str, int] = {}
+        self.backups: dict[int, dict[str, int]] = {}
+        self.pruned = 0
+        """Backups older than this one may be gone."""
+        self.damaged = ""
+        """The digest of a damaged file that must not be lost."""
+        self.is_mended = True
 
 
 def promises(marks: Iterable[str]) -> dict[str, Promise]:
@@ -48,6 +58,15 @@ def promises(marks: Iterable[str]) -> dict[str, Promise]:
             promise.gone.add(rest[0])
         elif word == "item":
             promise.items[rest[0]] = int(rest[1])
+        elif word == "kept":
+            held = [each.partition("=") for each in rest[1].split(",")]
+            promise.backups[int(rest[0])] = {thread: int(n) for thread, _, n in held}
+        elif word == "pruning":
+            promise.pruned = int(rest[0])
+        elif word == "damaged":
+            promise.damaged, promise.is_mended = rest[0], False
+        elif word == "mended":
+            promise.is_mended = True
     return found
 
 
@@ -55,13 +74,47 @@ def examine(folder: Path, marks: Iterable[str], *, resume: bool) -> list[str]:
     """Return what is wrong with a folder of logs."""
     wrong: list[str] = []
     promised = promises(marks)
-    there = {path.name for path in folder.iterdir() if ".new-" not in path.name}
+    there = {path.name for path in folder.iterdir() if copies.is_log(path) or path.name == "backups"}
     for name in sorted(there | set(promised)):
         promise = promised.get(name, Promise())
-        if name not in there:
-            wrong.append(f"{name}: the log is gone")
+        if not (folder / name).exists():
+            wrong.append(f"{name}: it is gone")
             continue
-        wrong += [f"{name}: {text}" for text in _log(folder / name, promise, resume=resume)]
+        if promise.damaged:
+            wrong += _damaged(folder / name, promise)
+        look = _backups if name == "backups" else _log
+        wrong += [f"{name}: {text}" for text in look(folder / name, promise, resume=resume)]
+    return wrong
+
+
+def _damaged(path: Path, promise: Promise) -> list[str]:
+    """See that a damaged file is still somewhere, and repair the log if that had not been done."""
+    places = [path, *path.parent.glob(f"{path.name}.damaged-*")]
+    if not any(copies.digest(place) == promise.damaged for place in places if (place / "data.mdb").exists()):
+        return [f"{path.name}: the damaged file is nowhere"]
+    if not promise.is_mended:
+        copies.repair(path)
+    return []
+
+
+def _backups(path: Path, promise: Promise, *, resume: bool) -> list[str]:
+    """See that each backup is there and whole; with ``resume``, make logs of them."""
+    target = open_target(path)
+    there = [manifest.generation for manifest in manifests(target)]
+    wrong = [
+        f"backup {generation} is gone"
+        for generation in promise.backups
+        if generation >= promise.pruned and generation not in there
+    ]
+    if not there:
+        return wrong
+    check(target)
+    for generation in there if resume else ():
+        restored = path.with_name(f"from-{generation}")
+        restore(target, restored, generation=generation)
+        held = Promise()
+        held.steps = promise.backups.get(generation, {})
+        wrong += [f"{generation}: {text}" for text in _log(restored, held, resume=False)]
     return wrong
 
 

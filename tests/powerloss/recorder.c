@@ -32,7 +32,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { WRITE = 1, SYNC, TRUNCATE, CREATE, MKDIR, RENAME, UNLINK, MARK, LANDED, FAILED };
+enum { WRITE = 1, SYNC, TRUNCATE, CREATE, MKDIR, RENAME, UNLINK, MARK, LANDED, FAILED, LINK };
 
 struct header {
     uint32_t kind, length;
@@ -270,7 +270,8 @@ static int open_any(int dir, const char *path, int flags, mode_t mode) {
         char grave[PATH_MAX + 32];
         uint64_t inode = inode_of(fd);
         snprintf(grave, sizeof grave, "%s/%llu", graves, (unsigned long long)inode);
-        if (link(place.path, grave)) abort();
+        REAL(int, linkat, int, const char *, int, const char *, int);
+        if (real_linkat(AT_FDCWD, place.path, AT_FDCWD, grave, 0)) abort();
         note_text(CREATE, place.parent, inode, place.name);
     } else if (fd >= 0 && flags & O_TRUNC) {
         note(TRUNCATE, inode_of(fd), 0, NULL, 0);
@@ -331,6 +332,19 @@ int renameat(int from, const char *old, int to, const char *new) {
     return failed;
 }
 int rename(const char *old, const char *new) { return renameat(AT_FDCWD, old, AT_FDCWD, new); }
+
+int linkat(int from, const char *old, int to, const char *new, int flags) {
+    REAL(int, linkat, int, const char *, int, const char *, int);
+    struct place source, target;
+    struct stat linked;
+    if (!is_place(from, old, &source) || !is_place(to, new, &target)) return real_linkat(from, old, to, new, flags);
+    enter();
+    int failed = fails(LINK) ? -1 : real_linkat(from, old, to, new, flags);
+    if (!failed && !stat(target.path, &linked)) note_text(LINK, target.parent, linked.st_ino, target.name);
+    leave();
+    return failed;
+}
+int link(const char *old, const char *new) { return linkat(AT_FDCWD, old, AT_FDCWD, new, 0); }
 
 int unlinkat(int dir, const char *path, int flags) {
     REAL(int, unlinkat, int, const char *, int);

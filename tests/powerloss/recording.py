@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 TESTS = Path(__file__).parent.parent
 SOURCE = Path(__file__).with_name("recorder.c")
-WRITE, SYNC, TRUNCATE, CREATE, MKDIR, RENAME, UNLINK, MARK, LANDED, FAILED = range(1, 11)
+WRITE, SYNC, TRUNCATE, CREATE, MKDIR, RENAME, UNLINK, MARK, LANDED, FAILED, LINK = range(1, 12)
 _HEADER = struct.Struct("<IIQQ")
 
 

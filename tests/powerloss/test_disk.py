@@ -6,7 +6,7 @@ import random
 
 import pytest
 from powerloss.disk import KINDS, SECTOR, Before, Disk
-from powerloss.recording import CREATE, FAILED, LANDED, MKDIR, RENAME, SYNC, TRUNCATE, WRITE, Entry
+from powerloss.recording import CREATE, FAILED, LANDED, LINK, MKDIR, RENAME, SYNC, TRUNCATE, WRITE, Entry
 
 FOLDER, FILE = 1, 2
 OLD, NEW = b"o" * 4 * SECTOR, b"n" * 4 * SECTOR
@@ -78,3 +78,12 @@ def test_a_name_lasts_when_its_folder_was_flushed(kind) -> None:
     ]
     assert contents(a_disk(kind, *entries)) == {OLD, NEW}
     assert contents(a_disk(kind, *entries, Entry(SYNC, FOLDER, 0, b""))) == {NEW}
+
+
+def test_a_file_with_two_names_is_one_file() -> None:
+    """What is pending of it is kept or lost under both."""
+    entries = [Entry(LINK, FOLDER, FILE, b"other"), Entry(SYNC, FOLDER, 0, b""), Entry(WRITE, FILE, 0, NEW)]
+    disk = a_disk("strict", *entries)
+    for seed in SEEDS:
+        image = disk.image(random.Random(seed))
+        assert image["file"] == image["other"]

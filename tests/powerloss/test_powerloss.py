@@ -8,7 +8,7 @@ laid out again and again (``disk``, ``crashes``), and recovered by the library (
 and keeps the folder.
 
 That the tests can fail is shown by faults that must be found: logs without flushes, logs made in place, renames whose
-folder is not flushed.
+folder is not flushed, names that lead to files which were not.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ import pytest
 from powerloss.crashes import Violation, crashes, images, marks, violations
 from powerloss.disk import Before, write
 from powerloss.recording import MARK, Entry, compiler, record, recorder
+from powerloss.workloads import WORKLOADS
 
 IMAGES = int(os.environ.get("WALGRAPH_POWERLOSS_IMAGES", "0"))
 SEED = time.time_ns() % 2**32 if IMAGES else 1
 SHORT = 30
 """Crashes of each workload when there is no time to search."""
+SHORT_OF_COPIES = 12
+"""The same where logs are made out of logs, each of which is examined."""
 PER_RECORDING = 250
 CONTROL = 60
 """Crashes among which a planted fault must show; about one in three does."""
@@ -61,11 +64,15 @@ def run(place: Path, name: str, fsync: str = "full", *faults: str) -> Recorded:
     """Run a workload and record its disk."""
     root = place / "root"
     root.mkdir(exist_ok=True)
+    program = ["-m", "powerloss.workloads"]
+    promised: list[Entry] = []
+    if f"before {name}" in WORKLOADS:
+        entries = record(recorder(place), root, [*program, f"before {name}", str(root), fsync])
+        promised = [entry for entry in entries if entry.kind == MARK]
     before = Before.of(root)
-    program = ["-m", "powerloss.workloads", name, str(root), fsync, *faults]
-    entries = record(recorder(place), root, program)
+    entries = record(recorder(place), root, [*program, name, str(root), fsync, *faults])
     shutil.rmtree(root)
-    return Recorded(before, entries)
+    return Recorded(before, promised + entries)
 
 
 def none_in(found: list[Violation], recorded: Recorded, tmp_path: Path, place: Path) -> None:
@@ -78,7 +85,8 @@ def none_in(found: list[Violation], recorded: Recorded, tmp_path: Path, place: P
 
 def lose_power(place: Path, tmp_path: Path, name: str, fsync: str = "full") -> tuple[int, int]:
     """Crash a workload, and return how many images there were, and acknowledgements in the recordings."""
-    left, seed, acknowledged = IMAGES or SHORT, SEED, 0
+    count = IMAGES or (SHORT_OF_COPIES if f"before {name}" in WORKLOADS else SHORT)
+    left, seed, acknowledged = count, SEED, 0
     while left > 0:
         recorded = run(place, name, fsync)
         chosen = crashes(recorded.entries, seed, min(left, PER_RECORDING))
@@ -86,11 +94,15 @@ def lose_power(place: Path, tmp_path: Path, name: str, fsync: str = "full") -> t
         none_in(list(found), recorded, tmp_path, place)
         acknowledged += sum(entry.kind == MARK for entry in recorded.entries)
         left, seed = left - PER_RECORDING, seed + 1
-    return IMAGES or SHORT, acknowledged
+    return count, acknowledged
 
 
 @pytest.mark.parametrize(
-    "name", ["creation", "sync", "async", "exit", "group", "company", "compaction", "failing"]
+    "name",
+    [
+        *("creation", "succession", "sync", "async", "exit", "group", "company", "compaction", "failing"),
+        *("backup", "restore", "repair", "shrink"),
+    ],
 )
 def test_what_was_acknowledged_is_there_after_a_loss_of_power(name, place, tmp_path, capfd) -> None:
     """With ``fsync="full"``: whatever was promised is found, all else is whole, and threads carry on to their ends."""
@@ -106,17 +118,20 @@ def test_without_a_flush_of_the_meta_page_at_most_the_last_commit_is_lost(name, 
     lose_power(place, tmp_path, name, "data")
 
 
-def test_power_may_be_lost_again_during_recovery(place, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "name", ["company", "repair", *(("backup", "compaction", "shrink", "succession") if IMAGES else ())]
+)
+def test_power_may_be_lost_again_during_recovery(name, place, tmp_path) -> None:
     """What a crash left is carried on, and crashes again: what was acknowledged before either crash is there."""
-    first = run(place, "company")
-    chosen = crashes(first.entries, SEED, 2 if not IMAGES else max(2, IMAGES // PER_RECORDING))
+    first = run(place, name)
+    chosen = crashes(first.entries, SEED, max(2, IMAGES // PER_RECORDING) if IMAGES else 1)
     for crash, image in images(*first, chosen):
         write(image, place / "root")
         again = run(place, "recovery")
         earlier = marks(first.entries, crash.position)
         acknowledged = [Entry(MARK, 0, 0, text.encode()) for text in earlier]
         later = again._replace(entries=acknowledged + again.entries)
-        second = crashes(later.entries, crash.seed, 20 if not IMAGES else PER_RECORDING)
+        second = crashes(later.entries, crash.seed, PER_RECORDING if IMAGES else 15)
         none_in(
             list(violations(later.before, later.entries, place / "crashes", second)), later, tmp_path, place
         )
@@ -130,6 +145,12 @@ def test_power_may_be_lost_again_during_recovery(place, tmp_path) -> None:
         ("creation", "full", ["in place"]),
         ("creation", "full", ["unflushed folders"]),
         ("compaction", "full", ["unflushed folders"]),
+        ("shrink", "full", ["unflushed folders"]),
+        ("shrink", "full", ["unflushed files"]),
+        ("backup", "full", ["unflushed folders"]),
+        ("backup", "full", ["unflushed files"]),
+        ("restore", "full", ["unflushed folders"]),
+        ("repair", "full", ["unflushed folders"]),
     ],
 )
 def test_what_is_not_flushed_is_found_missing(name, fsync, faults, place) -> None:

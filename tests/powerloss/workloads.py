@@ -11,118 +11,32 @@ something will be found again, the program puts a mark into the trace:
     gone LOG THREAD      the thread had been deleted
     item LOG KEY N       the store held N at KEY
 
-Everything a thread holds follows from how far it got, so ``examine`` can tell a wrong state from an old one.
+``copies`` has the workloads that make logs out of logs, and more marks; a workload that needs something to be there has
+another one before it, "before NAME", whose disk loses nothing.
 
 FAULT is one of PLANTED: a mistake that was made in such code before, by others. With it, the tests must fail.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypedDict
 
+from powerloss import copies
+from powerloss.counting import STEPS, config_of, count_to_end, counter, fail, load_of, mark
 from powerloss.recording import SYNC, WRITE
 
-from walgraph import END, START, CompiledGraph, Log, LogError, LogStore, StateGraph
+from walgraph import Log, LogError, LogStore
 from walgraph.tools.cmd_compact import command as wal_compact
+from walgraph.wal import backup_target, building, directory, environment, mending
 from walgraph.wal import compaction as compaction_module
 from walgraph.wal import creation as creation_module
-from walgraph.wal import environment
 from walgraph.wal.compaction import compact, shrink
-
-STEPS = 12
-"""How far a thread counts."""
-LARGE = 40_000
-"""Bytes of a value that lies out of line."""
-
-
-class State(TypedDict, total=False):
-    """How far it got, the sum of what it counted, and a value that is large now and then."""
-
-    n: int
-    sum: int
-    load: bytes
-
-
-def load_of(n: int) -> bytes:
-    """The load of a thread that got as far as ``n``."""
-    return bytes([n]) * (LARGE if n % 4 == 3 else 50)
-
-
-def values_of(n: int) -> dict[str, Any]:
-    """The values of a thread that got as far as ``n``."""
-    return {"n": n, "sum": n * (n + 1) // 2, "load": load_of(n)}
-
-
-def mark(*words: object) -> None:
-    """Put a mark into the trace, if there is one."""
-    text = " ".join(map(str, words)).encode()
-    function = getattr(ctypes.CDLL(None), "powerloss_mark", None)
-    if function is not None:
-        function(text)
-
-
-def fail(kind: int, after: int, error: int) -> None:
-    """Let one call of a kind fail, after so many others; kind 0: let none fail."""
-    ctypes.CDLL(None).powerloss_fail(kind, ctypes.c_long(after), error, 0)
-
-
-def counter(log: Log | None, told: Callable[[str, int], None] = lambda *_: None) -> CompiledGraph:
-    """The graph that counts to STEPS, and tells how far it has got before each step."""
-
-    def count(state: State, config: dict[str, Any]) -> State:
-        n = state.get("n", 0)
-        if n:
-            told(config["configurable"]["thread_id"], n)
-        return {"n": n + 1, "sum": state.get("sum", 0) + n + 1, "load": load_of(n + 1)}
-
-    def whither(state: State) -> str:
-        return END if state["n"] == STEPS else "count"
-
-    builder = StateGraph(State)
-    builder.add_node("count", count)
-    builder.add_edge(START, "count").add_conditional_edges("count", whither, ["count", END])
-    return builder.compile(checkpointer=log, name="counter")
-
-
-def config_of(thread: str) -> dict[str, Any]:
-    """The config of a thread."""
-    return {"configurable": {"thread_id": thread}, "recursion_limit": 1000}
-
-
-def finish(graph: CompiledGraph, thread: str, durability: str = "sync") -> dict[str, Any]:
-    """Bring a thread to its end, wherever it stands, and return its values."""
-    config = config_of(thread)
-    state = graph.get_state(config)
-    return graph.invoke({} if not state.values and not state.next else None, config, durability=durability)
-
-
-def count_to_end(path: Path, threads: Sequence[str], durability: str, fsync: str) -> None:
-    """Bring threads to their ends at once, and say how far they have got when that is a promise."""
-    with Log.open(path, fsync=fsync) as log:
-        mark("made", path.name)
-
-        def told(thread: str, n: int) -> None:
-            if durability == "async" and n % 5 == 0:
-                log.flush()
-                mark("step", path.name, thread, n - 1)
-            if durability == "sync":
-                mark("step", path.name, thread, n)
-
-        graph = counter(log, told)
-
-        def run(thread: str) -> None:
-            finish(graph, thread, durability)
-            mark("step", path.name, thread, STEPS)
-
-        with ThreadPoolExecutor(len(threads)) as pool:
-            list(pool.map(run, threads))
 
 
 def creation(folder: Path, fsync: str) -> None:
@@ -133,6 +47,27 @@ def creation(folder: Path, fsync: str) -> None:
             mark("made", path.name)
             counter(log).update_state(config_of("t"), {"n": 1, "sum": 1, "load": load_of(1)}, as_node="count")
             mark("step", path.name, "t", 1)
+
+
+def succession(folder: Path, fsync: str) -> None:
+    """Whoever makes a log is killed before its name lasts, and another process goes on in the log; folders are new."""
+    for name in ("log-0", "deep/er/log"):
+        path = folder / name
+        child = os.fork()
+        if not child:
+
+            def killed(flushed: str, place: Path = path) -> None:
+                if Path(flushed) == place.parent and place.exists():
+                    os._exit(9)
+                directory.sync_directory(flushed)
+
+            creation_module.sync_directory = killed
+            Log.open(path, fsync=fsync)
+        assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 9
+        with Log.open(path, fsync=fsync) as log:
+            mark("made", name)
+            counter(log).update_state(config_of("t"), {"n": 1, "sum": 1, "load": load_of(1)}, as_node="count")
+            mark("step", name, "t", 1)
 
 
 def one_thread(durability: str) -> Callable[[Path, str], None]:
@@ -188,14 +123,17 @@ APP = counter(None)
 
 
 def recovery(folder: Path, fsync: str) -> None:
-    """Threads are carried on from whatever a crash left, and one more is begun."""
+    """Logs are repaired and threads carried on, whatever a crash left; one thread more is begun, and a backup made."""
     for path in sorted(folder.iterdir()):
-        if ".new-" not in path.name:
+        if copies.is_log(path):
+            copies.repair(path)
             with Log.open(path, fsync=fsync) as log:
                 threads = [head.thread_id for head in log.threads()]
             if threads:
                 count_to_end(path, threads[:2], "sync", fsync)
     count_to_end(folder / "log", ["late"], "async", fsync)
+    if (folder / "backups").exists():
+        copies.back_up(folder / "log", folder / "backups")
 
 
 def failing(folder: Path, fsync: str) -> None:
@@ -217,6 +155,7 @@ def failing(folder: Path, fsync: str) -> None:
 
 WORKLOADS: dict[str, Callable[[Path, str], None]] = {
     "creation": creation,
+    "succession": succession,
     "sync": one_thread("sync"),
     "async": one_thread("async"),
     "exit": one_thread("exit"),
@@ -225,6 +164,7 @@ WORKLOADS: dict[str, Callable[[Path, str], None]] = {
     "compaction": compaction,
     "failing": failing,
     "recovery": recovery,
+    **copies.WORKLOADS,
 }
 
 
@@ -241,12 +181,20 @@ def in_place() -> None:
 
 def unflushed_folders() -> None:
     """Forget that a rename lasts only when its folder was flushed."""
-    creation_module.sync_directory = compaction_module.sync_directory = lambda _: None
+    for module in (creation_module, compaction_module, mending, building, backup_target):
+        module.sync_directory = lambda _: None
+
+
+def unflushed_files() -> None:
+    """Take what was written for durable, so that a name may come to lead to nothing."""
+    flush = os.fsync
+    os.fsync = lambda file: None if stat.S_ISREG(os.fstat(file).st_mode) else flush(file)
 
 
 PLANTED: dict[str, Callable[[], None]] = {
     "in place": in_place,
     "unflushed folders": unflushed_folders,
+    "unflushed files": unflushed_files,
 }
 
 if __name__ == "__main__":
