@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
-from helpers import THREAD, Trail, asks, drawn, leaves, on
+from helpers import THREAD, Trail, Way, asks, drawn, leaves, on
 
 from walgraph import (
     START,
@@ -89,6 +91,28 @@ def test_questions_of_siblings_are_all_shown(way, log) -> None:
     assert [item.value for item in way.invoke(graph, {})["__interrupt__"]] == ["P?", "Q?"]
     assert graph.get_state(THREAD).next == ("p", "q")
     assert graph.get_state(THREAD).values == {"trail": ["r"]}
+
+
+@pytest.mark.parametrize("first", ["p", "q"])
+def test_questions_come_in_the_order_of_the_step(way, log, first) -> None:
+    """Whichever task asks first."""
+    others_wait = threading.Event()
+
+    def asking(name):
+        def node(state):
+            if name == first:
+                others_wait.set()
+            else:
+                others_wait.wait(5)
+            interrupt(name)
+
+        node.__name__ = name
+        return node
+
+    graph = drawn(Way("sync"), asking("q"), asking("p"), edges=">q,p").compile(log)
+    chunks = way.stream(graph, {}, stream_mode="updates")
+    assert [item.value for chunk in chunks for item in chunk["__interrupt__"]] == ["p", "q"]
+    assert [item.value for item in way.invoke(graph, None)["__interrupt__"]] == ["p", "q"]
 
 
 def test_one_answer_for_several_questions_is_ambiguous(way, log) -> None:

@@ -128,6 +128,8 @@ class Recorder:
                 chunks = asyncio.run(collect())
             else:
                 chunks = list(self.graph.stream(given, config, **options))
+        if type(self.graph).__module__.startswith("langgraph") and isinstance(returned, dict):
+            returned = in_the_steps_order(returned, self.get_state(config))
         plain = Plain()
         self.calls.append(
             Call(
@@ -147,6 +149,19 @@ class Recorder:
             return [snapshot async for snapshot in self.graph.aget_state_history(config)]
 
         return [plain.value(snapshot) for snapshot in asyncio.run(collect())]
+
+
+def in_the_steps_order(returned: dict[str, Any], state: Any) -> dict[str, Any]:
+    """Sort the questions that LangGraph returns as the tasks of their step are: it returns them as threads came to ask.
+
+    With us the order is that of the step, whoever asks first; so ours are compared as they are.
+    """
+    tasks = sorted(state.tasks, key=lambda task: (task.path[0] == "__pregel_push", task.path[1]))
+    places = {asked.id: place for place, task in enumerate(tasks) for asked in task.interrupts}
+    asked = returned.get("__interrupt__")
+    if asked is None:
+        return returned
+    return {**returned, "__interrupt__": sorted(asked, key=lambda item: places[item.id])}
 
 
 def in_one_order(chunks: list[Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,29 @@ def work(store: BaseStore) -> list[Any]:
         else:
             shown.append(each)
     return shown
+
+
+@pytest.mark.parametrize("kind", [WalSaver, WalStore, WalCache])
+def test_what_was_opened_is_closed_without_blocking_the_loop(kind: Any, tmp_path: Path) -> None:
+    """``async with`` closes in a thread of its own, and what is on a log of others leaves that open."""
+    closed = []
+
+    class Closing(kind):  # type: ignore[misc]
+        def close(self) -> None:
+            closed.append(threading.current_thread() is threading.main_thread())
+            super().close()
+
+    async def life() -> None:
+        async with Closing.from_conn_string(str(tmp_path / "log")) as opened:
+            opened.setup()
+        assert opened.log.closed
+
+    asyncio.run(life())
+    assert closed == [False]
+    with Log.open(tmp_path / "log") as log:
+        with Closing(log):
+            pass
+        assert not log.closed
 
 
 def test_the_store_answers_as_the_one_in_memory(log: Log) -> None:
