@@ -80,8 +80,8 @@ scaling: setup ## fit how the cost of a step grows with steps, threads, nodes an
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
 	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz -q -p no:benchmark --timeout=0
 
-mutants: setup ## make mistakes on purpose, and see that the tests of faults find each; WALGRAPH_MUTANT picks by name
-	WALGRAPH_MUTANTS=1 $(PYTHON) -m pytest tests/mutants -q -p no:benchmark --timeout=0
+mutants: setup ## make mistakes on purpose, and see that the tests of faults find each; MUTANT="words" picks by name
+	PYTHONPATH=tests $(PYTHON) -m mutants.hunt "$${WALGRAPH_MUTANT:-$(MUTANT)}" --at-once $(WORKERS)
 
 powerloss: setup ## lose power at any instant, WALGRAPH_POWERLOSS_IMAGES (2000) times in each workload
 	WALGRAPH_POWERLOSS_IMAGES=$${WALGRAPH_POWERLOSS_IMAGES:-2000} $(PYTHON) -m pytest tests/powerloss -q -n $(WORKERS) -p no:benchmark --timeout=0

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from walgraph import Log, LogFailed, MemoryLog, NotSerializable
+from walgraph.engine import recorder as recorder_module
 from walgraph.engine.recorder import Recorder
 from walgraph.replay.blueprint import Blueprint
 from walgraph.replay.channel import LastValue
@@ -120,6 +121,46 @@ def test_a_bad_value_does_not_cost_its_neighbours_their_records(log) -> None:
     assert found == ["refused" if number % 3 == 0 else "recorded" for number in range(1, 13)]
     kept = sorted(path[1] for path, _ in recorder.state.scopes[""].outcomes.items())
     assert kept == [number for number in range(1, 13) if number % 3]
+    assert recorder.state == as_recovered(log)
+
+
+def test_who_is_taken_along_waits_for_the_disk_too(log, monkeypatch) -> None:
+    """Under sync, a record that queued while another was flushed is durable when its call returns."""
+    recorder = opened(log, "sync")
+    commit, seen = log.store.commit, []
+
+    def record() -> None:
+        recorder.record([finished(2)])
+        seen.append(log.store.row("t").seq)
+
+    other = threading.Thread(target=record)
+
+    def slow(group):
+        if not other.ident:
+            other.start()
+            while not recorder._queue:
+                other.join(0.001)
+        return commit(group)
+
+    monkeypatch.setattr(log.store, "commit", slow)
+    recorder.record([finished(1)])
+    other.join(20)
+    assert seen == [recorder.state.seq]
+
+
+def test_no_snapshot_is_taken_while_another_hand_appends(log, monkeypatch) -> None:
+    """The log is ahead of the state while the disk is waited for; a snapshot then would hold less than it says."""
+    monkeypatch.setattr(recorder_module, "SNAPSHOT_RECORDS", 0)
+    recorder = opened(log, "sync")
+    commit = log.store.commit
+
+    def meanwhile(group):
+        recorder.snapshot_if_due()
+        return commit(group)
+
+    monkeypatch.setattr(log.store, "commit", meanwhile)
+    for number in range(1, 4):
+        recorder.record([finished(number)])
     assert recorder.state == as_recovered(log)
 
 

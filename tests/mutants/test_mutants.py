@@ -1,82 +1,51 @@
-"""A test of the tests: mistakes are made in the code that keeps the promises, and the tests of faults must find each.
+"""The hunt for mistakes is itself tried: what it would make can be made, and it tells what is found from what is not.
 
-    make test       every mistake can still be made: its text stands in the code, once
-    make mutants    each is made in a copy of the tree, and the tests of faults run over it until one fails
-
-``WALGRAPH_MUTANT=words`` makes only those whose name has the words.
+The whole hunt takes minutes, and is ``make mutants``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from mutants.hunt import ROOT, copied, judged, made
 from mutants.mutants import MUTANTS, Mutant
 
-ROOT = Path(__file__).parent.parent.parent
-WANTED = os.environ.get("WALGRAPH_MUTANT", "")
-MAKES = bool(os.environ.get("WALGRAPH_MUTANTS") or WANTED)
-SUITE = ("tests/simulation", "tests/wal", "tests/powerloss", "tests/engine/test_durability.py", "tests/fuzz")
-"""The tests of faults, those first that find most in the shortest time."""
-LONGEST_SECONDS = 400.0
+LOST_VERDICT = "tests/wal/test_store_contract.py::test_a_lower_epoch_is_refused_and_a_higher_one_taken"
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
-def test_each_mistake_can_still_be_made(mutant: Mutant) -> None:
-    """A text that is no longer in the code would be a mistake that nobody makes."""
-    text = (ROOT / mutant.file).read_text()
-    for old, new in mutant.edits:
-        assert text.count(old) == 1
-        assert new != old
+def test_each_mistake_can_still_be_made() -> None:
+    """A text that is no longer in the code, once, would be a mistake that nobody makes."""
+    wrong = [
+        f"{mutant.name}: {old!r}"
+        for mutant in MUTANTS
+        for old, new in mutant.edits
+        if (ROOT / mutant.file).read_text().count(old) != 1 or new == old
+    ]
+    assert not wrong
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
 
 
-@pytest.mark.skipif(not MAKES, reason="takes a while; make mutants does it")
-@pytest.mark.timeout(0)
-@pytest.mark.parametrize(
-    "mutant",
-    [mutant for mutant in MUTANTS if WANTED in mutant.name],
-    ids=[mutant.name for mutant in MUTANTS if WANTED in mutant.name],
-)
-def test_each_mistake_is_found(mutant: Mutant, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The tests of faults fail on a copy of the tree in which it was made."""
-    tree = tmp_path / "walgraph"
-    ignored = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, tree, ignore=ignored)
-    for old, new in mutant.edits:
-        place = tree / mutant.file
-        place.write_text(place.read_text().replace(old, new))
-    began = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:benchmark", "--timeout=60"]
-    left = {key: value for key, value in os.environ.items() if not key.startswith(("WALGRAPH_", "PYTEST_"))}
-    # The copy comes before the checkout that is installed, for the tests and for the processes that they start.
-    surroundings = {**left, "PYTHONPATH": str(tmp_path)}
-    with (tmp_path / "said").open("w+") as said:
-        suite = subprocess.Popen(
-            [*command, *SUITE],
-            cwd=tree,
-            env=surroundings,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
-        try:
-            ended = suite.wait(LONGEST_SECONDS)
-        finally:
-            # What the tests started must not outlive them, whatever the mistake makes of it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(suite.pid, signal.SIGKILL)
-            suite.wait()
-    text = (tmp_path / "said").read_text()
-    found = [line for line in text.splitlines() if line.startswith("FAILED")]
-    with capfd.disabled():
-        print(f"\n{mutant.name}: {time.monotonic() - began:.0f} s, {found[:1]}")
-    assert ended == 1, text[-3000:]
-    assert found, text[-3000:]
+def test_the_tests_that_should_find_a_mistake_exist() -> None:
+    """They are named by file and function."""
+    for mutant in MUTANTS:
+        assert mutant.found_by
+        for test in mutant.found_by:
+            file, _, function = test.partition("::")
+            assert f"def {function.partition('[')[0]}" in (ROOT / file).read_text()
+
+
+def test_a_mistake_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """It is not taken for one that nobody found."""
+    with pytest.raises(ValueError, match="0 times, not once"):
+        made(Mutant("gone", "wal/claim.py", (("nowhere", ""),), ()), copied(tmp_path))
+
+
+def test_what_is_found_is_told_from_what_lives() -> None:
+    """A mistake is found by the test that it breaks, and by none where nothing is broken."""
+    skipped = next(mutant for mutant in MUTANTS if mutant.name.endswith("is written all the same"))
+    found = judged(skipped._replace(found_by=(LOST_VERDICT,)), suite=())
+    assert (found.test.partition("[")[0], found.how) == (LOST_VERDICT, "failed")
+    harmless = Mutant("harmless", "wal/claim.py", (('"""The claims', '"""These claims'),), (LOST_VERDICT,))
+    lives = judged(harmless, suite=())
+    assert (lives.test, lives.how) == ("", "every test passed")

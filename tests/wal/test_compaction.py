@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from wal_helpers import a_step, end, heard, start, tell, write_steps
 
-from walgraph.wal import Encoder, Log, LogInUse, MemoryLog, Summary, ThreadNotFound
+from walgraph.wal import Encoder, Log, LogInUse, MemoryLog, Summary, ThreadNotFound, compaction
 from walgraph.wal.compaction import compact, shrink
 from walgraph.wal.record import RunStarted
 from walgraph.wal.verify import verify
@@ -92,21 +93,25 @@ def test_only_blobs_that_nobody_names_are_swept(log: Log) -> None:
     assert verify(log).ok
 
 
-def test_a_value_that_comes_back_during_a_sweep_survives(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look and the removal a writer records the same large value again."""
+@pytest.mark.parametrize("after", ["the candidates", "what is named"])
+def test_a_value_that_comes_back_during_a_sweep_survives(
+    after: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a look and the removal a writer records the same large value again."""
     value = "v" * 50_000
     with_steps(log, "gone", value=value)
     log.delete_thread("gone")
-    look = log.store.digests
+    place, name = (log.store, "digests") if after == "the candidates" else (compaction, "named_blobs")
+    look = getattr(place, name)
 
-    def looked_and_written() -> list[bytes]:
-        found = look()
+    def looked_and_written(*asked: Any) -> Any:
+        found = look(*asked)
         monkeypatch.undo()
         with log.writer("new") as writer:
             writer.append(a_step(0, value), Summary())
         return found
 
-    monkeypatch.setattr(log.store, "digests", looked_and_written)
+    monkeypatch.setattr(place, name, looked_and_written)
     compact(log)
     assert verify(log).ok
     assert value == next(log.read("new")).record.writes[0][1]
