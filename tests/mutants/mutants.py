@@ -84,7 +84,7 @@ MUTANTS = (
         "positions are handed out from memory, though another process may have written",
         "wal/table_store.py",
         ("if cached is not None and cached[0] == number - 1:", "if cached is not None:"),
-        found_by="wal/test_processes.py::test_two_processes_append_to_one_log",
+        found_by="wal/test_processes.py::test_two_processes_append_to_one_log wal/test_compaction.py",
     ),
     mutant(
         "a thread is cut at a snapshot that is gone",
@@ -311,7 +311,7 @@ MUTANTS = (
                 "        place.delete(manifest_name(manifest.generation))\n"
             ),
         ),
-        found_by="wal/test_backup.py::test_a_killed_backup_leaves_the_former_one",
+        found_by="wal/test_backup.py::test_of_two_backups_at_once_one_counts",
     ),
 )
 """All of them; a test sees that each still fits the code."""
