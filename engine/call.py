@@ -20,11 +20,14 @@ from .context import current
 from .failed_calls import note_met
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
-    from .workers import Work
+    from .workers import Pool, Work
 
 R = TypeVar("R")
+
+_ENCODER = Encoder()
+"""Encodes the arguments of all calls; one of its own would cost each call as much as encoding does."""
 
 PREVIEW = 80
 """How many characters of a call's arguments are kept to be shown."""
@@ -51,11 +54,10 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
         return future
 
     @classmethod
-    def of_work(cls, work: Work[R]) -> SyncAsyncFuture[R]:
+    def of_work(cls, pool: Pool, call: Callable[[], R]) -> SyncAsyncFuture[R]:
         """Return the future of a call that a pool will make, unless its caller does first."""
         future: SyncAsyncFuture[R] = cls()
-        future._work = work
-        work.future.add_done_callback(future._copy)
+        future._work = pool.submit(call, future)
         return future
 
     @classmethod
@@ -147,15 +149,15 @@ def fingerprint(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     """
     try:
         # Keyword arguments have no order, so the order they are written in must not tell calls apart.
-        packed = Encoder().value([list(args), dict(sorted(kwargs.items()))])
+        packed = _ENCODER.value([list(args), dict(sorted(kwargs.items())) if kwargs else kwargs])
     except ValueProblem:
         args = tuple(map(_or_class, args))
         kwargs = {key: _or_class(value) for key, value in kwargs.items()}
-        packed = Encoder().value([list(args), dict(sorted(kwargs.items()))])
+        packed = _ENCODER.value([list(args), dict(sorted(kwargs.items()))])
     digest = xxhash.xxh3_128_digest(packed.data)
     if len(packed.data) > PREVIEW:
         return name, digest, f"(… {len(packed.data)} bytes)"
-    shown = [repr(value) for value in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
+    shown = [*map(repr, args), *[f"{key}={value!r}" for key, value in kwargs.items()]]
     return name, digest, f"({', '.join(shown)})"
 
 
@@ -171,7 +173,7 @@ class _OfClass(NamedTuple):
 def _or_class(value: Any) -> Any:
     """Return a value that can be encoded, or what stands for its class."""
     try:
-        Encoder().value(value)
+        _ENCODER.value(value)
     except ValueProblem:
         return _OfClass(f"{type(value).__module__}.{type(value).__qualname__}")
     return value

@@ -26,20 +26,20 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from ..replay.state import FAILED, FINISHED, KEPT
+from ..replay.state import FAILED, FINISHED, KEPT, new
 from ..wal.errors import NotSerializable
 from ..wal.record import HANDLER, CallsSettled, TaskFailed, TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
-from .context import OVER, CallContext, FailedCall, here, watching
+from .context import OVER, CallContext, FailedCall, current, here, watching
 from .effect import Done, Overrun
 from .errors import GraphInterrupt, InvalidCallKey
 from .failed_calls import note_failed, settled_by
-from .failure import add_notes, ended_by, packed, unpacked
+from .failure import add_notes, ended_by, packed, self_cancelled, unpacked
 from .interrupt import shown
 from .node import Callee, check_stoppable, name_of
 from .show import called, start
 from .suspend import GraphSuspended
-from .task import acarry_out, carry_out, check_calls, may_cache, place_of, tried
+from .task import acarry_out, call_here, carry_out, check_calls, join, may_cache, place_of, tried
 from .wish import Ask, Call, Note
 
 if TYPE_CHECKING:
@@ -111,6 +111,14 @@ class TaskFunction(Generic[P, R]):
         self.timeout = policies.timeout
         self.once = once
         self.key: Callable[P, str] | str | None = key
+        self.is_plain = (
+            type(self) is TaskFunction
+            and once is None
+            and not any(policies)
+            and not self.callee.is_async
+            and not self.callee.is_runnable
+        )
+        """Whether, where nothing else is recorded or said, making a call is one call that is never repeated."""
 
     def with_key(self, key: str) -> TaskFunction[P, R]:
         """Return the function as it is called once under a key, which then says which call it is, not its number.
@@ -186,17 +194,20 @@ class TaskFunction(Generic[P, R]):
                 return SyncAsyncFuture.failed(self._failed_before(caller, path, outcome))
             attempted = self._attempted(self.once, context, (args, kwargs), call, outcome)
         caller.stop_if_asked()
-        wishes = self._attempts(context, (args, kwargs), call, outcome, attempted)
         if run.is_async and on_loop():
+            wishes = self._attempts(context, (args, kwargs), call, outcome, attempted)
             future = SyncAsyncFuture.of_coroutine(self._acarry_out(wishes, context))
         elif self.callee.is_async:
             message = "In an sync context async tasks cannot be called"
             raise RuntimeError(message)
         else:
             here_now = contextvars.copy_context()
-            future = SyncAsyncFuture.of_work(
-                run.pool().submit(lambda: here_now.run(self._carry_out, wishes, context))
-            )
+            if self.is_plain and outcome is None and not drop and not any(run.program.task_policies):
+                work = functools.partial(here_now.run, self._carry_out_plainly, context, (args, kwargs), call)
+            else:
+                wishes = self._attempts(context, (args, kwargs), call, outcome, attempted)
+                work = functools.partial(here_now.run, self._carry_out, wishes, context)
+            future = SyncAsyncFuture.of_work(run.pool(), work)
         children = caller.children
         children.append(future)
         if len(children) >= MANY_CHILDREN:
@@ -274,21 +285,44 @@ class TaskFunction(Generic[P, R]):
                 value = yield from tried(wish, context, retry or (), outcome)
                 check_calls(context)
         except BaseException as error:
-            done = ended_by(error, run, context, outcome)
-            records = tuple(_of_call(record, call, error) for record in done.records)
+            done = _failed(error, context, call, outcome)
             if attempted is not None:
-                records = attempted.records + records
-            return done._replace(records=records), None
+                done = done._replace(records=attempted.records + done.records)
+            return done, None
         if place is not None and not context.questions:
             yield Ask(functools.partial(place.keep, value), functools.partial(place.akeep, value))
         return self._returned(context, value, call), value
 
     def _returned(self, context: TaskContext[Run], value: Any, call: tuple[str, bytes, str]) -> Done:
         path = context.path
-        return Done(path, (TaskFinished(context.run.scope, path, ((RETURN, value),), (), call),))
+        returned = new(TaskFinished, (context.run.scope, path, ((RETURN, value),), (), call))
+        return new(Done, (path, (returned,), None, (), False))
+
+    def _carry_out_plainly(self, context: CallContext[Run], argument: Any, call: tuple[str, bytes, str]) -> R:
+        """Do what ``_carry_out`` does for a plain function of which nothing is recorded yet."""
+        current.set(context)
+        context.begin(1, None)
+        value: Any = None
+        try:
+            value = call_here(self.callee, argument, context)
+            calls, context.calls = context.calls, OVER
+            join(context)
+            context.calls = calls
+            check_calls(context)
+        except BaseException as error:
+            context.calls = OVER
+            join(context)
+            done = _failed(self_cancelled(error, context.name), context, call)
+        else:
+            context.calls = OVER
+            done = self._returned(context, value, call)
+        return self._recorded(done, value, context)
 
     def _carry_out(self, wishes: Generator[Wish, Any, tuple[Done, Any]], context: CallContext[Run]) -> R:
         done, value = carry_out(wishes, context)
+        return self._recorded(done, value, context)
+
+    def _recorded(self, done: Done, value: Any, context: CallContext[Run]) -> R:
         if done.records:
             try:
                 context.run.recorder.record(_records(done, context) if context.follows else done.records)
@@ -369,6 +403,17 @@ def checked_key(key: Any, name: str) -> str:
 def _stands(outcome: Outcome, once: Once | None) -> bool:
     """Return whether a call must be the recorded one: not if that failed, perhaps by its arguments."""
     return outcome.status != FAILED or bool(outcome.questions) or once is not None
+
+
+def _failed(
+    error: BaseException,
+    context: CallContext[Run],
+    call: tuple[str, bytes, str],
+    outcome: Outcome | None = None,
+) -> Done:
+    """Return how a call ends that raised."""
+    done = ended_by(error, context.run, context, outcome)
+    return done._replace(records=tuple(_of_call(record, call, error) for record in done.records))
 
 
 def _of_call(record: Record, call: tuple[str, bytes, str], error: BaseException) -> Record:

@@ -41,7 +41,7 @@ from .nested import blueprints_of
 from .outcome import writes_of
 from .recorder import Recorder
 from .run import Run
-from .task import acall, call
+from .task import acall, call_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -288,7 +288,7 @@ def _called(job: Job) -> Any:
             context.run.is_async = True
             value = asyncio.run(acall(callee, argument, context))
         else:
-            value = call(callee, argument, context)
+            value = call_here(callee, argument, context)
         check_all_asked(context)
         return value
 

@@ -134,10 +134,10 @@ def attempted_plainly(job: Job) -> Done:
     context.begin(1, job.outcome)
     before = encoded_values(job) if job.run.recorder.is_strict else None
     try:
-        value = callee.function(job.input()) if callee.is_bare else call(callee, job.input(), context)
+        value = callee.function(job.input()) if callee.is_bare else call_here(callee, job.input(), context)
     except BaseException as error:
         context.calls = OVER
-        _join(context)
+        join(context)
         returned = _raised(job, self_cancelled(error, context.name))
     else:
         try:
@@ -146,7 +146,7 @@ def attempted_plainly(job: Job) -> Done:
             return _raised(job, error)  # type: ignore[return-value]  # it is no command
         context.calls = OVER
         if context.children:
-            _join(context)
+            join(context)
         if value.__class__ is dict and job.run.program.is_plain and before is None and not context.pushed:
             return finished_plainly(job, value)
         returned = _returned(job, value, before)
@@ -279,7 +279,7 @@ def perform(job: Job) -> Done:
     return done
 
 
-def _join(context: TaskContext[Run]) -> None:
+def join(context: TaskContext[Run]) -> None:
     """Wait for the tasks that a body called."""
     for child in context.children:
         child.wait()
@@ -299,7 +299,7 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
         send, answer = wishes.send, None
         if wish.__class__ is Call:
             try:
-                answer = call(wish.callee, wish.argument, context, wish.timeout)
+                answer = call_here(wish.callee, wish.argument, context, wish.timeout)
             except BaseException as error:
                 send, answer = wishes.throw, self_cancelled(error, context.name)
         elif wish.__class__ is Sleep:
@@ -318,10 +318,10 @@ def carry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
             except BaseException as error:
                 send, answer = wishes.throw, error
         else:
-            _join(context)
+            join(context)
 
 
-def call(
+def call_here(
     callee: Callee, argument: Any, context: TaskContext[Run], timeout: TimeoutPolicy | None = None
 ) -> Any:
     """Call user code in this thread.
@@ -420,7 +420,7 @@ async def acall(callee: Callee, argument: Any, context: TaskContext[Run]) -> Any
         return await callee.function(*arguments, **injected)
     if callee.is_runnable and hasattr(callee.function, "ainvoke"):
         return await callee.function.ainvoke(argument, context.config)
-    result = await _in_thread(call, callee, argument, context)
+    result = await _in_thread(call_here, callee, argument, context)
     # A lambda that returns a coroutine cannot be told from other functions before it is called.
     return await result if asyncio.iscoroutine(result) else result
 

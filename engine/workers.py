@@ -22,8 +22,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Work(Generic[T]):
 
     __slots__ = ("_call", "_pool", "_taken", "future")
 
-    def __init__(self, call: Callable[[], T], pool: Pool) -> None:
+    def __init__(self, call: Callable[[], T], pool: Pool, future: Future[T]) -> None:
         self._call = call
         self._pool = pool
         self._taken = threading.Lock()
-        self.future: Future[T] = Future()
+        self.future = future
 
     def run_if_free(self) -> bool:
         """Run the work here unless somebody took it or the pool is at its limit; return whether it was run."""
@@ -61,12 +61,17 @@ class Work(Generic[T]):
 
     def run(self) -> None:
         """Run the work, which the caller has taken."""
+        # Whoever was given the future may have cancelled it; what runs goes on, and tells nobody.
         try:
             result = self._call()
         except BaseException as error:
-            self.future.set_exception(error)
-        else:
+            with suppress(InvalidStateError):
+                self.future.set_exception(error)
+            return
+        try:
             self.future.set_result(result)
+        except InvalidStateError:
+            return
 
 
 class Pool:
@@ -81,7 +86,8 @@ class Pool:
         self._limit = limit or DEFAULT_LIMIT
         self._name = name
         self._queue: deque[Work[object]] = deque()
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._running: set[int] = set()
         self._idle = 0
@@ -89,10 +95,15 @@ class Pool:
         self._closed = False
         _pools.add(self)
 
-    def submit(self, call: Callable[[], T]) -> Work[T]:
-        """Queue a call; a worker takes it as soon as one is free."""
-        work: Work[T] = Work(call, self)
-        with self._condition:
+    def submit(self, call: Callable[[], T], future: Future[T] | None = None) -> Work[T]:
+        """Queue a call; a worker takes it as soon as one is free.
+
+        Args:
+            call: What to call.
+            future: Takes what comes of it; a new one if left out.
+        """
+        work: Work[T] = Work(call, self, Future() if future is None else future)
+        with self._lock:
             self._queue.append(work)  # type: ignore[arg-type]  # the queue holds work of any result
             if self._idle:
                 self._condition.notify()
@@ -117,7 +128,7 @@ class Pool:
 
     def rest(self, thread: int) -> None:
         """Let others run in the place of a thread."""
-        with self._condition:
+        with self._lock:
             self._running.discard(thread)
             self._resting += 1
             if self._queue and not self._closed:
@@ -128,7 +139,7 @@ class Pool:
 
     def go_on(self, thread: int) -> None:
         """Count a thread that rested among those that run."""
-        with self._condition:
+        with self._lock:
             self._running.add(thread)
             self._resting -= 1
 
@@ -140,7 +151,7 @@ class Pool:
                 return False
             work.run()
             return True
-        with self._condition:
+        with self._lock:
             if len(self._running) >= self._limit or not work.take():
                 return False
             self._running.add(me)
@@ -154,7 +165,7 @@ class Pool:
         Args:
             drop: Whether to forget what nobody has begun, because the run is being given up.
         """
-        with self._condition:
+        with self._lock:
             self._closed = True
             if drop:
                 self._queue.clear()
@@ -164,7 +175,7 @@ class Pool:
                 thread.join()
 
     def _leave(self, thread: int) -> None:
-        with self._condition:
+        with self._lock:
             self._running.remove(thread)
             if self._closed:
                 self._condition.notify_all()
@@ -174,7 +185,7 @@ class Pool:
     def _work(self) -> None:
         me = threading.get_ident()
         while True:
-            with self._condition:
+            with self._lock:
                 while not self._queue or len(self._running) >= self._limit:
                     if self._closed and not self._queue:
                         return

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from walgraph import START, Log, Send, StateGraph, entrypoint, task
+from walgraph import START, Durability, Log, Send, StateGraph, entrypoint, task
 
 STEPS = 200
 PAYLOAD = "x" * 300
@@ -109,6 +109,62 @@ def test_a_step_calls_few_functions(tmp_path: Path, mode: str | None, python: in
     (short, short_c), (long, long_c) = found
     assert (long - short) / STEPS <= python
     assert (long_c - short_c) / STEPS <= builtin
+
+
+@pytest.mark.parametrize(
+    ("mode", "python", "builtin"), [("async", 80, 86), ("exit", 79, 79)], ids=["async", "exit"]
+)
+def test_a_call_of_a_task_calls_few_functions(
+    tmp_path: Path, mode: Durability, python: int, builtin: int
+) -> None:
+    """A ``@task`` that is waited for at once: the difference between many of them and few, per call."""
+
+    @task
+    def one(number: int) -> int:
+        return number
+
+    with Log.open(tmp_path / "log", flush_interval=0.05) as log:
+
+        @entrypoint(log)
+        def work(number: int) -> int:
+            return sum(one(each).result() for each in range(number))
+
+        work.invoke(10, config("warm"), durability=mode)
+        found = [
+            calls_of(lambda calls=calls: work.invoke(calls, config(calls), durability=mode))
+            for calls in (20, 20 + STEPS)
+        ]
+    (few, few_c), (many, many_c) = found
+    assert (many - few) / STEPS <= python
+    assert (many_c - few_c) / STEPS <= builtin
+
+
+def test_a_recorded_call_of_a_task_calls_few_functions(tmp_path: Path) -> None:
+    """A ``@task`` that is found recorded, when its caller is begun again."""
+    is_dead = True
+
+    @task
+    def one(number: int) -> int:
+        return number
+
+    with Log.open(tmp_path / "log") as log:
+
+        @entrypoint(log)
+        def work(number: int) -> int:
+            result = sum(one(each).result() for each in range(number))
+            if is_dead:
+                raise KeyboardInterrupt
+            return result
+
+        found = []
+        for calls in (20, 20 + STEPS):
+            is_dead = True
+            with pytest.raises(KeyboardInterrupt):
+                work.invoke(calls, config(calls), durability="async")
+            is_dead = False
+            found.append(calls_of(lambda calls=calls: work.invoke(None, config(calls))))
+        (few, _), (many, _) = found
+        assert (many - few) / STEPS <= 46
 
 
 def test_a_run_calls_few_functions() -> None:

@@ -116,8 +116,8 @@ def _perform_one(waiting: list[Job], choose: Callable[[Sequence[str]], str]) -> 
 class Work:
     """A call that is made once, by whoever wants it first."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.future: Future[Any] = Future()
+    def __init__(self, call: Callable[[], Any], future: Future[Any]) -> None:
+        self.future = future
         self._call = call
         self._is_taken = False
 
@@ -141,9 +141,9 @@ class Work:
 class Pool:
     """Stands where a run's pool of threads stands: a call is made by whoever waits for it."""
 
-    def submit(self, call: Callable[[], Any]) -> Work:
-        """Take a call on."""
-        return Work(call)
+    def submit(self, call: Callable[[], Any], future: Future[Any]) -> Work:
+        """Take a call on, whose future learns what comes of it."""
+        return Work(call, future)
 
     def close(self, *, drop: bool = False) -> None:
         """Do nothing: the calls that a task made were made when it ended."""

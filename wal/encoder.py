@@ -188,7 +188,9 @@ class Encoder:
         try:
             data: bytes = writing.packer.pack(value)
             size = 0 if whole else len(data)
-            if (type(value) not in ATOMS and writing.check([value])) or size > SPILL_BYTES:
+            # A value that is one of msgpack's own atoms holds nothing that could be checked.
+            is_odd = type(value) not in ATOMS and _is_suspicious(data) and writing.check([value])
+            if is_odd or size > SPILL_BYTES:
                 return self._outlined(writing, size, lambda outline: outline.part(value), 0)
         except Exception as error:
             self._explain(error, [("the value", None, value)])

@@ -25,6 +25,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -243,9 +244,9 @@ class ByHandPool:
         self.world = world
         self.waiting: list[Work] = []
 
-    def submit(self, call: Callable[[], Any]) -> Work:
+    def submit(self, call: Callable[[], Any], future: Future[Any]) -> Work:
         """Take a call on."""
-        work = Work(call)
+        work = Work(call, future)
         self.waiting.append(work)
         while self.waiting and self.world.chance(0.3):
             self.run_one()
