@@ -169,7 +169,7 @@ def ended_by(
         task, question = refused
         held = outcome is not None and any(question.id == known.id for known in outcome.questions)
         asked = (question,) if task == context.id or held else ()
-        return Done(path, (TaskInterrupted(run.scope, path, asked),), error)
+        return Done(path, (TaskInterrupted(run.scope, path, asked, None, repr(error)),), error)
     if isinstance(error, Exception):
         add_notes(run, context, error, has_returned=has_returned, handler=handler)
         failed = TaskFailed(run.scope, path, failure_of(error), context.attempt)

@@ -25,7 +25,7 @@ from ..replay.live import live_values
 from ..replay.plan import unfinished_paths
 from ..replay.questions import open_questions
 from ..replay.scopes import above, base_of, runs_in
-from ..replay.state import FINISHED, WAITING
+from ..replay.state import FINISHED
 from .control import PregelTask, StateSnapshot
 from .interrupt import shown
 from .metadata import public_path
@@ -144,27 +144,18 @@ def _task(
         id=task,
         name=name,
         path=public_path(path),
-        error=outcome.failure.text
-        if outcome is not None and outcome.failure is not None
-        else _refusal(graph, path),
+        error=_error(outcome),
         interrupts=shown(tuple(once.values())),
         state=_where(program, thread, child_scope(scope, f"{name}{TASK_SEPARATOR}{task}"), name, within),
         result=_result(program, outcome),
     )
 
 
-def _refusal(graph: GraphState, path: Path) -> str | None:
-    """Return the text of the error by which an answer to this task was refused when the run stopped (I-12).
-
-    The log says it of the run. Where several tasks wait it does not say which of them it was, so none shows it.
-    """
-    if graph.ended != "interrupted" or graph.reason is None:
+def _error(outcome: Outcome | None) -> str | None:
+    """Return the text of the error by which a task failed, or an answer to it was refused (I-12)."""
+    if outcome is None:
         return None
-    standing = {each: graph.standing(each) for each in graph.paths()}
-    waiting = [
-        each for each, outcome in standing.items() if outcome is not None and outcome.status == WAITING
-    ]
-    return graph.reason if waiting == [path] else None
+    return outcome.refused if outcome.failure is None else outcome.failure.text
 
 
 def _where(

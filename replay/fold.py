@@ -81,7 +81,7 @@ from .waits import waited
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ..wal.record import Path, Question, Target, Write
+    from ..wal.record import Path, Target, Write
     from .blueprint import Blueprint
 
     Blueprints: TypeAlias = Callable[[str], Blueprint | None]
@@ -207,12 +207,16 @@ def fold_graph(blueprint: Blueprint, graph: GraphState | None, seq: int, record:
             return _with(graph, path, before._replace(status=DUE, call=call, failure=None, intent=intent))
         case CallsSettled(_, paths, how):
             return with_field(graph, OUTCOMES, settled(graph.outcomes, paths, how))
-        case TaskInterrupted(_, path, questions, call):
+        case TaskInterrupted(_, path, questions, call, refused):
             before = graph.outcomes.get(path) or NOTHING
-            return _with(graph, path, _asked(before, questions)._replace(call=call))
+            return _with(
+                graph, path, before.asking(questions)._replace(call=call, refused=refused or before.refused)
+            )
         case TaskAnswered(_, path, answers):
             before = graph.outcomes.get(path) or NOTHING
-            return _with(graph, path, before._replace(status=DUE, answers=before.answers + answers))
+            return _with(
+                graph, path, before._replace(status=DUE, answers=before.answers + answers, refused=None)
+            )
         case TimerSet() | TimerFired() | SignalReceived():
             return waited(graph, record)
         case RunStarted():
@@ -338,16 +342,6 @@ def _name_authors(error: InvalidUpdateError, writes: Sequence[tuple[str, Write]]
     error.add_note(f"written by: {', '.join(authors)}")
 
 
-def _asked(before: Outcome, questions: tuple[Question, ...]) -> Outcome:
-    """Return the outcome of a task that waits; what is asked again has lost its answer, which was refused."""
-    if not questions:
-        return before._replace(status=WAITING)
-    again = {question.id for question in questions}
-    known = tuple(question for question in before.questions if question.id not in again)
-    answers = tuple(answer for answer in before.answers if answer[0] not in again)
-    return before._replace(status=WAITING, questions=known + questions, answers=answers)
-
-
 def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskFinished) -> GraphState:
     _, path, writes, goto, call = record
     before = graph.outcomes.get(path) or NOTHING
@@ -355,7 +349,7 @@ def _finished(_blueprint: Blueprint, graph: GraphState, _seq: int, record: TaskF
     if goto is None:
         status, goto = UNROUTED, ()
     asked, answers = before.questions, before.answers
-    fields = (status, writes, goto, call, None, 0, asked, answers, True, None, None, None, ())
+    fields = (status, writes, goto, call, None, 0, asked, answers, True, None, None, None, (), None)
     outcomes = graph.outcomes.put(path, new(Outcome, fields))
     return new(GraphState, (*graph[:OUTCOMES], outcomes, *graph[OUTCOMES + 1 :]))
 

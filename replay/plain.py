@@ -144,7 +144,8 @@ def _outcome_to_plain(outcome: Outcome) -> list[Any]:
         outcome.returned,
     ]
     waits = tuple(list(wait) for wait in outcome.waits) or None
-    rare: list[tuple[Any, ...] | None] = [outcome.retry, outcome.caught, outcome.intent, waits]
+    refused = None if outcome.refused is None else (outcome.refused,)
+    rare: list[tuple[Any, ...] | None] = [outcome.retry, outcome.caught, outcome.intent, waits, refused]
     # Those at the end are left out where there are none, which is nearly always.
     while rare and rare[-1] is None:
         rare.pop()
@@ -154,7 +155,7 @@ def _outcome_to_plain(outcome: Outcome) -> list[Any]:
 
 def _outcome_from_plain(plain: list[Any]) -> Outcome:
     status, writes, goto, call, failure, attempts, questions, answers, returned, *rest = plain
-    retry, caught, intent, waits = (*rest, None, None, None, None)[:4]
+    retry, caught, intent, waits, refused = (*rest, None, None, None, None, None)[:5]
     return Outcome(
         status,
         tuple((channel, value) for channel, value in writes),
@@ -169,6 +170,7 @@ def _outcome_from_plain(plain: list[Any]) -> Outcome:
         None if caught is None else Caught(*caught),
         None if intent is None else Intent(*intent),
         tuple(Wait(*wait) for wait in waits or ()),
+        None if refused is None else refused[0],
     )
 
 

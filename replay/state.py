@@ -17,7 +17,7 @@ Invariants:
 This module must not decide anything: fold gives the meaning, plan says what is due.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from ..wal.named import NamedTuple
 from ..wal.record import HANDLER, Failure, Path, Question, Reference, Target, Write
@@ -95,12 +95,23 @@ class Outcome(NamedTuple):
     caught: Caught | None = None
     intent: Intent | None = None
     waits: tuple[Wait, ...] = ()
+    refused: str | None = None
+    """The error by which the last answer was refused, until there is another one."""
 
     def asleep(self) -> tuple[Wait, ...]:
         """Return what the task is parked for: sleeps and waits that have not ended."""
         if self.status != WAITING or not self.waits:
             return ()
         return tuple(wait for wait in self.waits if not wait.ended)
+
+    def asking(self, questions: tuple[Question, ...]) -> Self:
+        """Return the outcome of a task that waits; what is asked again has lost its answer, which was refused."""
+        if not questions:
+            return self._replace(status=WAITING)
+        again = {question.id for question in questions}
+        known = tuple(question for question in self.questions if question.id not in again)
+        answers = tuple(answer for answer in self.answers if answer[0] not in again)
+        return self._replace(status=WAITING, questions=known + questions, answers=answers)
 
     def pending(self) -> tuple[Question, ...]:
         """Return the questions that have no answer yet."""

@@ -23,7 +23,7 @@ from ..replay.fold import apply_writes
 from ..replay.identity import checkpoint_id, task_id
 from ..replay.plan import unfinished
 from ..replay.questions import open_questions
-from ..replay.state import FINISHED, GraphState, ThreadState
+from ..replay.state import FINISHED, GraphState, Outcome, ThreadState
 from ..wal.head import moment
 from ..wal.log import Log
 from ..wal.record import Path
@@ -244,7 +244,6 @@ def _tasks(thread: str, scope: str, graph: GraphState) -> list[dict[str, Any]]:
     shown = []
     for path in _paths(graph):
         outcome = graph.outcomes.get(path)
-        failure = None if outcome is None else outcome.failure
         shown.append(
             {
                 "id": task_id(thread, scope, graph.base, path),
@@ -252,7 +251,7 @@ def _tasks(thread: str, scope: str, graph: GraphState) -> list[dict[str, Any]]:
                 "node": graph.node_of(path),
                 "status": "due" if outcome is None else outcome.status,
                 "writes": [] if outcome is None else [[key, plain(value)] for key, value in outcome.writes],
-                "error": None if failure is None else f"{failure.type}: {failure.text}",
+                "error": _error(outcome) or None,
             }
         )
     return shown
@@ -262,14 +261,20 @@ def _paths(graph: GraphState) -> list[Path]:
     return [*graph.paths(), *(path for path, _ in graph.outcomes.items() if len(path) > 1)]
 
 
+def _error(outcome: Outcome | None) -> str:
+    """Return why a task failed, or why it waits for another answer; empty if neither is so."""
+    if outcome is None:
+        return ""
+    if outcome.failure is not None:
+        return f"{outcome.failure.type}: {outcome.failure.text}"
+    return "" if outcome.refused is None else f"answer refused: {outcome.refused}"
+
+
 def _show_open_step(page: Page, thread: str, scope: str, graph: GraphState) -> None:
     rows = []
     for path in _paths(graph):
         outcome = graph.outcomes.get(path)
-        failure = None if outcome is None else outcome.failure
-        what = "" if outcome is None else writes_text(outcome.writes)
-        if failure is not None:
-            what = f"{failure.type}: {failure.text}"
+        what = _error(outcome) or ("" if outcome is None else writes_text(outcome.writes))
         status = "due" if outcome is None else outcome.status
         rows.append(
             (path_text(path), status, task_id(thread, scope, graph.base, path), shortened(what, VALUE))

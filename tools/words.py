@@ -165,9 +165,10 @@ def line_of(record: Record) -> Line:
                 "dropped": "dropped: its caller calls something else in its place",
             }
             return Line(", ".join(map(path_text, paths)), said.get(how, visible(how)))
-        case TaskInterrupted(_, path, questions):
+        case TaskInterrupted(_, path, questions, _, refused):
             asked = ", ".join(preview(question.value) for question in questions)
-            return Line(path_text(path), f"asks {asked}" if questions else "waits for what it runs")
+            why = "" if refused is None else f" again, an answer was refused: {visible(refused)}"
+            return Line(path_text(path), (f"asks {asked}" if questions else "waits for what it runs") + why)
         case TaskAnswered(_, path, answers):
             given = "answer " + ", ".join(preview(answer) for _, answer in answers)
             return Line(path_text(path), given if answers else "woken by an answer below")

@@ -208,6 +208,8 @@ class TaskInterrupted(NamedTuple):
     questions: tuple[Question, ...]
     call: tuple[str, bytes, str] | None = None
     """For a nested ``@task``: what was called, as in ``TaskFinished``."""
+    refused: str | None = None
+    """The error by which an answer was refused, to this task or to one that it waits for."""
 
 
 class TaskAnswered(NamedTuple):

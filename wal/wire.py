@@ -152,10 +152,12 @@ def _task_failed(record: Any, _values: Values) -> list[Any]:
 
 
 def _task_interrupted(record: Any, values: Values) -> list[Any]:
-    scope, path, questions, call = record
+    scope, path, questions, call, refused = record
     for question in questions:
         values += (question.value, question.schema)
     array = [8, scope, [*path], [[*question] for question in questions]]
+    if refused is not None:
+        return [*array, None if call is None else [*call], refused]
     return array if call is None else [*array, [*call]]
 
 
@@ -324,10 +326,10 @@ def _read_calls_settled(scope: str, paths: list[list[Any]], how: str) -> CallsSe
 
 
 def _read_task_interrupted(
-    scope: str, path: list[Any], questions: list[Any], call: Any = None
+    scope: str, path: list[Any], questions: list[Any], call: Any = None, refused: str | None = None
 ) -> TaskInterrupted:
     asked = tuple([Question(*question) for question in questions])
-    return TaskInterrupted(scope, tuple(path), asked, None if call is None else tuple(call))
+    return TaskInterrupted(scope, tuple(path), asked, None if call is None else tuple(call), refused)
 
 
 def _read_task_answered(scope: str, path: list[Any], answers: list[Any]) -> TaskAnswered:

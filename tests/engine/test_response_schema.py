@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NotRequired, TypedDict
 
 import pytest
-from helpers import THREAD, Trail, asks, drawn, leaves
+from helpers import THREAD, Trail, asks, drawn, leaves, on
 from pydantic import BaseModel, Field, ValidationError
 from subgraph_helpers import nested_in
 
@@ -302,14 +302,57 @@ def test_the_state_says_why_an_answer_was_refused(way, log, kind) -> None:
     assert graph.get_state(THREAD).tasks == ()
 
 
-def test_of_several_that_wait_none_is_said_to_have_refused(way, log) -> None:
-    """The log says of the run and not of the task that an answer did not fit, so nobody is blamed (I-12)."""
-    builder = StateGraph(Trail).add_node("a", way.node(wants(int))).add_node("b", way.node(wants(int)))
-    graph = builder.add_edge(START, "a").add_edge(START, "b").compile(log)
-    one, _ = way.invoke(graph, {})["__interrupt__"]
-    with pytest.raises(ValidationError):
-        way.invoke(graph, Command(resume={one.id: "no"}))
-    assert {found.name: found.error for found in graph.get_state(THREAD).tasks} == {"a": None, "b": None}
+def test_of_several_that_wait_each_shows_what_was_refused(way, log, durability) -> None:
+    """A task shows the error of its own last answer until there is another one, as in LangGraph (I-12)."""
+    ran: list[str] = []
+
+    def asking(name):
+        def ask(state):
+            ran.append(name)
+            return {"trail": [interrupt(name, response_schema=int)]}
+
+        ask.__name__ = name
+        return ask
+
+    graph = drawn(way, *map(asking, "abc"), edges=">a,b,c").compile(log)
+    ids = {asked.value: asked.id for asked in way.invoke(graph, {}, durability=durability)["__interrupt__"]}
+
+    def shown(**answers):
+        ran.clear()
+        given = Command(resume={ids[name]: answer for name, answer in answers.items()})
+        if any(isinstance(answer, str) for answer in answers.values()):
+            with pytest.raises(ValidationError):
+                way.invoke(graph, given, durability=durability)
+        else:
+            way.invoke(graph, given, durability=durability)
+        assert set(ran) == set(answers)
+        errors = {found.name: found.error for found in graph.get_state(THREAD).tasks}
+        assert all("valid integer" in error for error in errors.values() if error)
+        return {name for name, error in errors.items() if error}
+
+    assert shown(a="no") == {"a"}
+    assert shown(b="no") == {"a", "b"}
+    assert shown(c=3) == {"a", "b"}
+    assert way.invoke(graph, None, durability=durability)["__interrupt__"]
+    assert {found.name for found in graph.get_state(THREAD).tasks if found.error} == {"a", "b"}
+    assert shown(b=2, a="nono") == {"a"}
+    assert shown(a=1) == set()
+
+
+def test_what_was_refused_is_known_to_another_process(way, tmp_path) -> None:
+    """It is on record, also in a snapshot and on a branch."""
+    with Log.open(tmp_path / "log.wal", strict=True) as log:
+        graph = drawn(way, wants(int), edges=">ask").compile(log)
+        way.invoke(graph, {}, durability="sync")
+        with pytest.raises(ValidationError):
+            way.invoke(graph, Command(resume="no"), durability="sync")
+        [task_] = graph.get_state(THREAD).tasks
+        log.copy_thread(THREAD["configurable"]["thread_id"], "copy")
+    with Log.open(tmp_path / "log.wal", strict=True) as log:
+        graph = drawn(way, wants(int), edges=">ask").compile(log)
+        for thread in (THREAD, on("copy")):
+            assert [found.error for found in graph.get_state(thread).tasks] == [task_.error] != [None]
+            assert way.invoke(graph, Command(resume=1), thread)["x"] == 1
 
 
 def test_streams_raise_it_too(way, log) -> None:

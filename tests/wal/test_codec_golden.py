@@ -202,6 +202,9 @@ LATER = {
     "RunResumed-noted": RunResumed("", AT, "run-2", GRAPH, "sync", 4, {"by": "ada"}),
     "RunResumed-deadline": RunResumed("", AT, "run-2", GRAPH, "sync", 4, None, AT + 1_000),
     "RunStarted-deadline": RunStarted("", AT, "r", {}, None, "", 0, {}, None, None, AT + 1_000),
+    "TaskInterrupted.refused": TaskInterrupted(
+        "", ("ask",), (Question("q1", 0, "sure?", None),), None, "ValueError('no number')"
+    ),
     "TimerSet-endless": TimerSet("", ("fetch",), 0, "wait", "approved", AT, None),
     "RunStarted-nested": RunStarted("a:1|b:2", AT, "2|1", {}, None, "", 0, {}, ("b", 0), "a:1"),
     "StateEdited.path": StateEdited("", AT, "update", (Edit("fetch", (("count", 3),), (), (0, "key")),)),
