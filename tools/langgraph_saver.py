@@ -239,7 +239,7 @@ class WalSaver(OnLog, BaseCheckpointSaver[str]):
         if parent is not None and metadata.get("source") == "loop":
             await_writes(lane, config, checkpoint)
         make = self._putting(config, checkpoint, metadata, new_versions)
-        lane.change(make, goes_on=goes_on(config, checkpoint))
+        lane.change(make, goes_on=goes_on(config, checkpoint, metadata))
         return config_of(lane.thread, config["configurable"].get("checkpoint_ns", ""), checkpoint["id"])  # type: ignore[return-value]
 
     def put_writes(
@@ -333,7 +333,7 @@ class WalSaver(OnLog, BaseCheckpointSaver[str]):
         """Put a checkpoint; see ``put``. An event loop begins coroutines in order, so no write is overtaken."""
         lane = self._lane(_thread(config))
         make = self._putting(config, checkpoint, metadata, new_versions)
-        await lane.achange(make, goes_on=goes_on(config, checkpoint))
+        await lane.achange(make, goes_on=goes_on(config, checkpoint, metadata))
         return config_of(lane.thread, config["configurable"].get("checkpoint_ns", ""), checkpoint["id"])  # type: ignore[return-value]
 
     async def aput_writes(

@@ -23,7 +23,8 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..replay.saved import SavedThread
@@ -51,9 +52,26 @@ HANDED = 1024
 STRAGGLER_SECONDS = 0.25
 """How long a checkpoint waits for writes that its step must have made and that are on their way."""
 
+GRACE_SECONDS = 0.005
+"""How long a checkpoint that its run goes on from waits for the next step, to share a commit with it. A run that stops
+there without a word, before a node that it is to stop before, ends so much later."""
+
 Make: TypeAlias = Callable[["Lane"], Draft]
 Goer: TypeAlias = tuple[str, str]
 """Namespace and id of a checkpoint."""
+
+
+class _Asked:
+    """Somebody who waits until a run has gone on from a checkpoint."""
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        self.has_gone_on = False
+        self._tell = tell
+
+    def hear(self, *, well: bool) -> None:
+        """Wake whoever waits. With a question or an error the run may have ended there: then it has not gone on."""
+        self.has_gone_on = well
+        self._tell()
 
 
 class Lane:
@@ -82,7 +100,7 @@ class Lane:
         self._writer: SharedWriter | None = None
         self._number = 0
         self._pending: list[Make] = []
-        self._goers: dict[Goer, list[Callable[[], object]]] = {}
+        self._goers: dict[Goer, list[_Asked]] = {}
         self.lost: dict[Goer, WalgraphError] = {}
         """Checkpoints that were refused after their run had gone on from them, and why."""
         self._read: OrderedDict[int, bytes] = OrderedDict()
@@ -263,8 +281,8 @@ class Lane:
         Args:
             make: Makes the draft; again, if others were faster.
             durable: Otherwise return when it is queued.
-            goes_on: Namespace and id of the checkpoint that is put, if it is enough that its run has gone on from it:
-                what comes next is durable no sooner, and somebody waits for that.
+            goes_on: Namespace and id of the checkpoint that is put, if its run goes on from it, and it is enough that
+                it has: what comes next is durable no sooner, and somebody waits for that.
         """
         for _ in range(TRIES):
             try:
@@ -283,18 +301,14 @@ class Lane:
         raise _beaten(self.thread)
 
     def _has_gone_on(self, writer: SharedWriter, place: Goer) -> bool:
-        """Wait until all is durable, or the run has gone on from a checkpoint; tell whether all is durable."""
-        done = threading.Event()
-        future = writer.flush_soon()
-        future.add_done_callback(lambda _: done.set())
-        self._when_gone_on(place, done.set)
-        done.wait()
-        if future.done():
-            with self.lock:
-                self._goers.pop(place, None)
-            future.result()
-            return True
-        return False
+        """Wait until the run has gone on from a checkpoint, or all is durable; tell whether all is durable."""
+        told = threading.Event()
+        with self._asking(place, told.set) as goer:
+            told.wait(GRACE_SECONDS)
+        if goer.has_gone_on:
+            return False
+        writer.flush()
+        return True
 
     async def achange(self, make: Make, *, durable: bool = True, goes_on: Goer | None = None) -> None:
         """Do the same without blocking the event loop on the disk."""
@@ -316,36 +330,38 @@ class Lane:
 
     async def _ahas_gone_on(self, writer: SharedWriter, place: Goer) -> bool:
         loop = asyncio.get_running_loop()
-        done = asyncio.Event()
-        future = writer.flush_async()
-        future.add_done_callback(lambda _: done.set())
-        self._when_gone_on(place, lambda: loop.call_soon_threadsafe(done.set))
+        told = asyncio.Event()
+        timer = loop.call_later(GRACE_SECONDS, told.set)
         try:
-            await done.wait()
+            with self._asking(place, lambda: loop.call_soon_threadsafe(told.set)) as goer:
+                await told.wait()
+        finally:
+            timer.cancel()
+        if goer.has_gone_on:
+            return False
+        await writer.flush_async()
+        return True
+
+    @contextmanager
+    def _asking(self, place: Goer, tell: Callable[[], object]) -> Iterator[_Asked]:
+        """Have ``tell`` called when a task of the step after a checkpoint has ended; at once if one has."""
+        asked = _Asked(tell)
+        with self.lock:
+            channels = {write.channel for write in self.state.writes(*place).values()}
+            if channels or any(each[:2] == place for each in self.empty):
+                asked.hear(well=channels.isdisjoint(AT_ONCE))
+            else:
+                self._goers.setdefault(place, []).append(asked)
+        try:
+            yield asked
         finally:
             with self.lock:
                 self._goers.pop(place, None)
-        if future.done():
-            await future
-            return True
-        # Whoever waits for what comes next hears of a failure.
-        future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        return False
 
-    def _when_gone_on(self, place: Goer, call: Callable[[], object]) -> None:
-        """Call when the run has gone on from a checkpoint; at once if it has."""
-        with self.lock:
-            channels = {write.channel for write in self.state.writes(*place).values()}
-            # With a question or an error among them the run may have ended there.
-            if channels.isdisjoint(AT_ONCE) and (channels or any(each[:2] == place for each in self.empty)):
-                call()
-            else:
-                self._goers.setdefault(place, []).append(call)
-
-    def gone_on(self, ns: str, checkpoint: str) -> None:
-        """Note that a task of the step after a checkpoint has ended well; called with the lock held."""
-        for call in self._goers.pop((ns, checkpoint), ()):
-            call()
+    def gone_on(self, place: Goer, *, well: bool) -> None:
+        """Note that a task of the step after a checkpoint has ended, well or not; called with the lock held."""
+        for asked in self._goers.pop(place, ()):
+            asked.hear(well=well)
 
     def flushed(self, writer: SharedWriter | None, *, durable: bool) -> None:
         """Note that all that was appended before is durable, and take a snapshot if it is time."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
 
-from .saved_draft import AT_ONCE, Draft, Incoming, Typed, draft_checkpoint, draft_writes
+from .saved_draft import AT_ONCE, BRANCH, Draft, Incoming, Typed, draft_checkpoint, draft_writes
 from .saved_lane import Lane, Make
 from .saved_view import check_superseded
 
@@ -32,6 +32,7 @@ _KNOWN = frozenset(
 )
 TASKS = "__pregel_tasks"
 _DURABILITY = "__pregel_durability"
+_START = "__start__"
 _BEGINNINGS = frozenset({"__input__", "__interrupt__"})
 
 
@@ -118,8 +119,7 @@ def writing(
         draft = draft_writes(lane.state, place, typed, lane.read, lane.summary)
         if not draft.records:
             lane.note_empty(place[0], place[1], task_path)
-        if not at_once:
-            lane.gone_on(place[0], place[1])
+        lane.gone_on(place[:2], well=not at_once)
         return draft
 
     return make, at_once
@@ -146,14 +146,21 @@ def await_writes(lane: Lane, config: RunnableConfig, checkpoint: Checkpoint) -> 
         lane.wait_for(lambda: lane.has_arrived(ns, parent, pulled, pushed))
 
 
-def goes_on(config: RunnableConfig, checkpoint: Checkpoint) -> tuple[str, str] | None:
-    """Return the place of a checkpoint if LangGraph goes on without waiting for it: under ``async``, the default."""
-    conf = config["configurable"]
-    return (
-        (conf.get("checkpoint_ns", ""), checkpoint["id"])
-        if conf.get(_DURABILITY, "async") == "async"
-        else None
-    )
+def goes_on(
+    config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+) -> tuple[str, str] | None:
+    """Return the place of a checkpoint if its run goes on from it, and LangGraph does not wait for it meanwhile.
+
+    Under ``async``, the default, it waits for none before the run ends; under ``sync`` for all but that of the input.
+    What is due says whether the run goes on: a node that an edge or a ``Send`` leads to, or its beginning.
+    """
+    durability = config["configurable"].get(_DURABILITY, "async")
+    if durability != "async" and (durability != "sync" or metadata.get("source") != "input"):
+        return None
+    given = checkpoint["channel_values"]
+    if _START in given or given.get(TASKS) or any(channel.startswith(BRANCH) for channel in given):
+        return config["configurable"].get("checkpoint_ns", ""), checkpoint["id"]
+    return None
 
 
 def _was_triggered(before: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> bool:

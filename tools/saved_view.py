@@ -141,8 +141,10 @@ def check_superseded(lane: Lane, ns: str, parent: str | None, id: str) -> None:
     space = lane.state.spaces.get(ns)
     if space is None or id in space.entries:
         return
-    others = [each for each, entry in space.entries.items() if entry.parent == parent]
-    if parent in space.parents or (parent is None and others):
+    if parent in space.parents or (
+        parent is None and any(not each.parent for each in space.entries.values())
+    ):
+        others = [each for each, entry in space.entries.items() if entry.parent == parent]
         said = "was the newest of its thread" if parent is not None else "did not exist"
         at = f"checkpoint {parent}" if parent is not None else "it"
         message = (
