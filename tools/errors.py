@@ -6,7 +6,8 @@
     ├── ItemNotFound           WAL-E407  you: the store has no item of that key
     ├── CheckpointSuperseded   WAL-E531  you: LangGraph ran a thread twice at once, and this run was the slower one
     ├── ImportDiffers          WAL-E532  you: what is to be imported is not what the log holds of it already
-    └── SourceNotFound         WAL-E533  you: there is nothing to import from under that name
+    ├── SourceNotFound         WAL-E533  you: there is nothing to import from under that name
+    └── SourceLocked           WAL-E534  you: what is to be imported is encrypted, and its key is not at hand
 
 It must not repeat errors of the layers below; those come through as they are.
 """
@@ -50,3 +51,9 @@ class SourceNotFound(WalgraphError, LookupError):
     """What is to be imported from is not there, or holds no checkpoints of LangGraph's."""
 
     code = "WAL-E533"
+
+
+class SourceLocked(WalgraphError, PermissionError):
+    """What is to be imported from is encrypted, with a key or a cipher that is not at hand."""
+
+    code = "WAL-E534"

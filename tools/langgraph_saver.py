@@ -7,8 +7,9 @@ A thread of LangGraph's is a thread of the log under the same id, made of the th
 One class serves threads and asyncio, and any number of processes.
 
 WHAT IS DURABLE   ``put`` returns when the checkpoint is, and with it everything that was put before. Under LangGraph's
-                  ``async`` it also returns once a task of the next step has written: the run has gone on, and whatever
-                  it does last is waited for. So flushes are shared by as many steps as fit. ``put_writes`` queues
+                  ``async`` one that its run goes on from waits a few milliseconds for a task of the next step to
+                  write: then the run has gone on, and whatever it does last is waited for. So flushes are shared by
+                  as many steps as fit. Under ``sync`` that is so for the input's checkpoint. ``put_writes`` queues
                   ordinary writes: they are durable with the next checkpoint, or after the log's flush interval, which
                   comes first. LangGraph does not wait for them in any mode, so a flush of their own would only delay
                   the one that it waits for. Questions, answers and errors are waited for, since no checkpoint follows

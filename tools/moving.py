@@ -17,7 +17,7 @@ This module must not know which saver a source reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..wal.log import Log
@@ -68,6 +68,9 @@ class Source(Protocol):
     def checkpoints(self, thread: str) -> Iterator[Foreign]:
         """Yield a thread's checkpoints, oldest first."""
 
+    def opened(self, value: Typed) -> Typed:
+        """Return a value without its cipher, which gives it other bytes each time."""
+
 
 class Moved(NamedTuple):
     """What an import did: how many threads and checkpoints there are, and how many of these came now."""
@@ -101,7 +104,7 @@ def move(source: Source, log: Log, tell: Progress) -> Moved:
             lane.settle()
             lane.snapshot_if_due()
         for foreign in source.checkpoints(thread):
-            _compare(lane, foreign)
+            _compare(lane, foreign, source.opened)
             done += 1
             writes += len(foreign.writes)
             if not done % FLUSH_EVERY:
@@ -150,14 +153,14 @@ def _put(lane: Lane, foreign: Foreign) -> int:
     return int(is_new)
 
 
-def _compare(lane: Lane, foreign: Foreign) -> None:
-    """Compare a checkpoint with what the log holds of it."""
+def _compare(lane: Lane, foreign: Foreign, opened: Callable[[Typed], Typed]) -> None:
+    """Compare a checkpoint with what the log holds of it; what is encrypted, by what it says."""
     new = foreign.checkpoint
     with lane.lock:
         there = lane.state.record(new.ns, new.id)
         view = None if there is None else View.of(lane, new.ns, new.id)
         kept = {
-            (task, write.path, index, write.channel, lane.read(write.number))
+            (task, write.path, index, write.channel, opened(_write(lane, write.number)))
             for (task, index), write in lane.state.writes(new.ns, new.id).items()
         }
     if view is None:
@@ -170,17 +173,25 @@ def _compare(lane: Lane, foreign: Foreign) -> None:
         "versions seen": (view.seen, {node: dict(seen) for node, seen in new.seen.items()}),
         "updated channels": (_listed(record.updated), _listed(new.updated)),
         "metadata": (record.metadata, new.metadata),
-        "values": (view.values, new.values),
-        "rest": (view.rest, new.rest),
-        "writes": (kept, {(*write[:4], write.value.data) for write in foreign.writes}),
+        "values": (_clear(view.values, opened), _clear(new.values, opened)),
+        "rest": (view.rest and opened(view.rest), new.rest and opened(new.rest)),
+        "writes": (kept, {(*write[:4], opened(write.value)) for write in foreign.writes}),
     }
     for name, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise _differs(lane, new, f"its {name} differ")
 
 
+def _clear(values: Mapping[str, Any], opened: Callable[[Typed], Typed]) -> dict[str, Typed]:
+    return {channel: opened(value) for channel, value in values.items()}
+
+
 def _listed(updated: Any) -> Any:
     return list(updated) if isinstance(updated, list | tuple) else updated
+
+
+def _write(lane: Lane, number: int) -> Typed:
+    return Typed(lane.state.payloads.get(number).type, lane.read(number))
 
 
 def _differs(lane: Lane, new: Incoming, why: str) -> ImportDiffers:

@@ -24,7 +24,7 @@ from typing import Any
 import msgpack
 
 from ..engine.errors import NotAvailable
-from .errors import SourceNotFound
+from .errors import SourceLocked, SourceNotFound
 from .moving import Foreign, ForeignWrite, Source
 from .saved_draft import Incoming, Typed
 
@@ -56,36 +56,94 @@ class Serialised:
         self._serde: Any = None
 
     def state(self, kind: str, data: bytes) -> tuple[dict[str, Any], dict[str, Typed], Typed | None]:
-        """Return the plain fields of a serialised checkpoint, its values, and what else is in it."""
+        """Return the plain fields of a serialised checkpoint, its values, and what else is in it.
+
+        Raises:
+            SourceLocked: It is encrypted, and the key is not at hand.
+        """
         if kind == "msgpack":
             fields = _split(data)
             plain = {key: _unpacked(fields.pop(key)) for key in _PLAIN if key in fields}
             values = _split(fields.pop("channel_values", b"\x80"))
             typed = {channel: Typed("msgpack", value) for channel, value in values.items()}
             return plain, typed, Typed("msgpack", _joined(fields)) if fields else None
-        serde = self.serde(kind)
-        whole = dict(serde.loads_typed((kind, data)))
-        plain = {key: whole.pop(key) for key in _PLAIN if key in whole}
-        typed = {key: _typed(serde.dumps_typed(value)) for key, value in whole.pop("channel_values").items()}
-        return plain, typed, _typed(serde.dumps_typed(whole)) if whole else None
+        inner, _, cipher = kind.partition("+")
+        if not cipher:
+            serde = self._plain()
+            whole = dict(serde.loads_typed((kind, data)))
+            plain = {key: whole.pop(key) for key in _PLAIN if key in whole}
+            typed = {
+                key: _typed(serde.dumps_typed(value)) for key, value in whole.pop("channel_values").items()
+            }
+            return plain, typed, _typed(serde.dumps_typed(whole)) if whole else None
+        # Taken apart, each value is locked again on its own: nothing of it lies open in the log.
+        lock = self._aes(kind).cipher.encrypt
+        plain, typed, rest = self.state(inner, self.opened(Typed(kind, data)).data)
+        locked = {channel: _locked(lock, value) for channel, value in typed.items()}
+        return plain, locked, None if rest is None else _locked(lock, rest)
 
-    def serde(self, kind: str) -> Any:
-        """Return LangGraph's serialiser for a tag."""
+    def opened(self, value: Typed) -> Typed:
+        """Return a value without its cipher."""
+        return _opened(value, None if "+" not in value.type else self._aes(value.type))
+
+    def _plain(self) -> Any:
+        if self._serde is None:
+            try:
+                from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+            except ImportError as error:
+                raise _needs("Values that are not in msgpack", "walgraph[langgraph]", error) from error
+            self._serde = JsonPlusSerializer()
+        return self._serde
+
+    def _aes(self, kind: str) -> Any:
+        """Return LangGraph's own encrypting serialiser, whose key is LANGGRAPH_AES_KEY."""
+        if not kind.endswith("+aes"):
+            raise _locked_source(f"{kind!r} is not a cipher of LangGraph's own")
         if self._serde is None:
             try:
                 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
-                from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+                self._serde = EncryptedSerializer.from_pycryptodome_aes()
             except ImportError as error:
-                raise _needs(f"Values with the tag {kind!r}", "walgraph[langgraph]", error) from error
-            # The key is LangGraph's: LANGGRAPH_AES_KEY.
-            self._serde = EncryptedSerializer.from_pycryptodome_aes() if "+" in kind else JsonPlusSerializer()
+                raise _needs("An encrypted source", "walgraph[langgraph] pycryptodome", error) from error
+            except ValueError as error:
+                raise _locked_source(str(error)) from error
         return self._serde
+
+
+def _opened(value: Typed, serde: Any) -> Typed:
+    """Return a value without the cipher that an encrypting serialiser put around it."""
+    inner, _, cipher = value.type.partition("+")
+    if not cipher:
+        return value
+    try:
+        return Typed(inner, bytes(serde.cipher.decrypt(cipher, value.data)))
+    except Exception as error:
+        # Ciphers are anybody's, and so is what they raise.
+        raise _locked_source(f"{type(error).__name__}: {error}") from error
+
+
+def _locked(lock: Any, value: Typed) -> Typed:
+    cipher, data = lock(value.data)
+    return Typed(f"{value.type}+{cipher}", bytes(data))
+
+
+def _locked_source(why: str) -> SourceLocked:
+    message = (
+        f"The source is encrypted and cannot be read: {why}. Nothing that could not be read was imported."
+    )
+    hint = (
+        "Set LANGGRAPH_AES_KEY to the key that it was written with; for a cipher of your own, write "
+        "--from langgraph:MODULE:NAME with the saver that uses it."
+    )
+    return SourceLocked(message, hint=hint)
 
 
 class DatabaseSource:
     """The tables that the savers for databases share."""
 
     _connection: Any
+    _serialised: Serialised
     _mark: str
     """What stands for an argument in a query."""
 
@@ -95,6 +153,10 @@ class DatabaseSource:
     def close(self) -> None:
         """Let go of the database."""
         self._connection.close()
+
+    def opened(self, value: Typed) -> Typed:
+        """Return a value without its cipher."""
+        return self._serialised.opened(value)
 
     def count(self) -> int:
         """Return how many checkpoints there are."""
@@ -162,6 +224,7 @@ class PostgresSource(DatabaseSource):
             import psycopg
         except ImportError as error:
             raise _needs("Reading a Postgres database", "psycopg[binary]", error) from error
+        self._serialised = Serialised()
         try:
             self._connection = psycopg.connect(dsn, autocommit=True)
             self._connection.read_only = True
@@ -241,6 +304,10 @@ class SaverSource:
 
     def close(self) -> None:
         """Do nothing: the saver is its owner's."""
+
+    def opened(self, value: Typed) -> Typed:
+        """Return a value without its cipher."""
+        return _opened(value, self._saver.serde)
 
     def count(self) -> int:
         """Return how many checkpoints there are."""
