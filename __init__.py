@@ -136,6 +136,7 @@ from .wal.errors import (
     ThreadNotFound,
     UnknownType,
     WalgraphError,
+    WriterStopped,
 )
 from .wal.head import ThreadHead
 from .wal.log import Log, MemoryLog, open_log
@@ -427,6 +428,7 @@ __all__ = [
     "ValuesStreamPart",
     "WalgraphError",
     "Worker",
+    "WriterStopped",
     "add_messages",
     "arecover",
     "asubmit",

@@ -14,7 +14,6 @@ It must not mend anything.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import platform
@@ -36,6 +35,7 @@ from ..wal.directory import REMOTE, file_system
 from ..wal.head import moment
 from ..wal.lmdb_store import LmdbStore
 from ..wal.log import Log
+from ..wal.turn import last_write, lock_file, process_of, writer
 from .options import as_json, opened, placed, words
 from .render import Column, Page
 
@@ -71,7 +71,7 @@ def command(words: tuple[str, ...], *, as_json: bool) -> int:
     page = Page(as_json=as_json)
     findings = [*_versions(), *_place(path)]
     with opened(path) as log:
-        findings += [*_file(log), *_readers(log), *_threads(log), *_clock(log)]
+        findings += [*_file(log), *_readers(log), *_writer(log), *_threads(log), *_clock(log)]
     findings += [*_leftovers(path), *_flushes(path)]
     sound = all(finding.how != "problem" for finding in findings)
     if as_json:
@@ -154,6 +154,21 @@ def _readers(log: Log) -> Iterator[Finding]:
         yield Finding("readers", "ok", f"{len(processes)} other processes have it open for reading")
 
 
+def _writer(log: Log) -> Iterator[Finding]:
+    """Look at who writes right now: a process that is stopped meanwhile keeps all others from writing."""
+    thread = writer(lock_file(log.path))
+    if not thread:
+        yield Finding("writer", "ok", "nobody is writing right now")
+        return
+    process = process_of(thread)
+    found = f"{process}, holds the lock of writers; nothing was written since {last_write(log.path)}"
+    if process.is_stopped:
+        remedy = f"kill -CONT {process.pid} lets it go on; kill -KILL {process.pid} frees the lock, and loses nothing."
+        yield Finding("writer", "problem", found, remedy)
+    else:
+        yield Finding("writer", "ok", f"{process} is writing right now")
+
+
 def _lives(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -173,7 +188,7 @@ def _threads(log: Log) -> Iterator[Finding]:
         elif head.status == "crashed":
             crashed.append(head.thread_id)
     said = [f"process {process or '?'} runs {count} threads" for process, count in sorted(owners.items())]
-    stopped = [process for process in owners if process and _is_stopped(process)]
+    stopped = [process for process in owners if process and process_of(process).is_stopped]
     if stopped:
         remedy = 'kill -CONT it, or end it; a thread of it can be taken over with if_busy="steal".'
         found = f"process {', '.join(map(str, stopped))} is stopped, and keeps its threads"
@@ -184,14 +199,6 @@ def _threads(log: Log) -> Iterator[Finding]:
         names = ", ".join(crashed[:WARNED_THREADS]) + (", …" if len(crashed) > WARNED_THREADS else "")
         remedy = "graph.invoke(None, config) carries each on."
         yield Finding("unfinished", "warning", f"{len(crashed)} crashed threads: {names}", remedy)
-
-
-def _is_stopped(process: int) -> bool:
-    """Tell whether a process is stopped, as far as the system tells."""
-    with contextlib.suppress(OSError, IndexError):
-        text = Path(f"/proc/{process}/stat").read_text("ascii", "replace")
-        return text.rpartition(")")[2].split()[0] in {"T", "t"}
-    return False
 
 
 def _clock(log: Log) -> Iterator[Finding]:

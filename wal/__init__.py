@@ -47,6 +47,7 @@ from .errors import (
     UnknownType,
     ValueProblem,
     WalgraphError,
+    WriterStopped,
 )
 from .frame import Header, Summary
 from .head import ThreadHead
@@ -97,6 +98,7 @@ __all__ = [
     "ValueProblem",
     "WalgraphError",
     "Writer",
+    "WriterStopped",
     "open_log",
     "register_type",
 ]

@@ -152,8 +152,10 @@ class Claims:
         self._held.clear()
 
     def _busy(self, thread: str, timeout: float | None) -> ThreadBusy:
+        from .turn import process_of  # only a refusal needs it
+
         process = None if thread in self._held else self.owner(thread)
-        who = "another run of this process" if process is None else f"process {process}"
+        who = "another run of this process" if process is None else str(process_of(process))
         waited = f", waited for {timeout} s" if timeout else ""
         return ThreadBusy(
             f"Thread {thread!r} is claimed by {who}{waited}. This run left no trace.",

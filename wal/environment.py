@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lmdb
@@ -45,6 +47,7 @@ class Environment:
         self.later: set[int] = set()
         """Which of the tables that not every log has are open."""
         self._opening = threading.Lock()
+        self._wait: Callable[[], None] | None = None
         self.format = 0
         self.store = b""
 
@@ -56,8 +59,24 @@ class Environment:
             if self._lock is not None:
                 os.close(self._lock)
 
+    def wait_for_turn(self) -> None:
+        """Return when no other process writes; called before each write transaction.
+
+        Raises:
+            WriterStopped: The process that writes is stopped.
+            LogFailed: The lock file was deleted.
+        """
+        if self._wait is None:
+            from .turn import lock_file, wait_for_turn  # only writers need it
+
+            self._wait = partial(wait_for_turn, lock_file(self.path), self.path)
+        self._wait()
+
     def load(self) -> None:
         """Open the tables and check that this is a log which we can read."""
+        if not self.readonly:
+            # LMDB takes the lock of writers to open a table, and waits for it with the interpreter's lock held.
+            self.wait_for_turn()
         try:
             handles = [self.lmdb.open_db(name, create=False) for name in TABLE_NAMES]
         except (lmdb.NotFoundError, lmdb.ReadonlyError, lmdb.IncompatibleError):
@@ -94,6 +113,7 @@ class Environment:
                 else:
                     # Within a transaction of ours, since ``open_db`` waits for its own with the interpreter's lock
                     # held: whoever is writing could then not go on, and this would wait for ever.
+                    self.wait_for_turn()
                     with self.lmdb.begin(write=True) as txn:
                         handle = self.lmdb.open_db(name, txn=txn, create=create)
                 self.handles = (*self.handles[:table], handle, *self.handles[table + 1 :])
@@ -121,6 +141,7 @@ def open_environment(
         LogReadOnly: The directory cannot be written, and ``readonly`` is false.
         RemoteDisk: The directory lies on a network file system, and ``force`` is false.
         LogInUse: The log is being shrunk.
+        WriterStopped: Another process was stopped while it wrote, and this one is to write.
     """
     if not force:
         refuse_remote(path)

@@ -16,7 +16,8 @@
     │   ├── BackupMismatch  WAL-E110  you: the target holds backups of another log, or of a later state of this one
     │   ├── BackupDamaged   WAL-E111  the disk: a part of a backup is missing, or not what was written
     │   ├── BackupNotFound  WAL-E112  you: there is no such backup
-    │   └── FormatTooOld    WAL-E113  you: the log has an older format, and must be upgraded first
+    │   ├── FormatTooOld    WAL-E113  you: the log has an older format, and must be upgraded first
+    │   └── WriterStopped   WAL-E114  you: a process was stopped while it wrote, and keeps others from writing
     ├── NotAvailable        WAL-E220  you: this needs something that is not here
     ├── ValueProblem                  one value
     │   ├── NotSerializable WAL-E301  you: a value cannot be written, named by its path
@@ -171,6 +172,12 @@ class FormatTooOld(LogError):
     """The log has an older format; it is as it was, and can be upgraded."""
 
     code = "WAL-E113"
+
+
+class WriterStopped(LogInUse, LogFailed):
+    """A process that was stopped in the middle of a write keeps all others from writing; nothing was recorded."""
+
+    code = "WAL-E114"
 
 
 class ValueProblem(WalgraphError):

@@ -88,6 +88,8 @@ class LmdbTransaction:
         environment = self._environment
         if environment.closed:
             raise LogClosed(f"The log at {environment.path} was closed.", hint="Open it again.")
+        if self._write:
+            environment.wait_for_turn()
         enter(id(self))
         try:
             self._txn = environment.lmdb.begin(write=self._write)
@@ -235,6 +237,8 @@ class LmdbTables(Tables):
             )
         try:
             return environment.open_later(table, create=create)
+        except WalgraphError:
+            raise
         except (lmdb.Error, OSError) as error:
             raise translate(error, environment.path) from error
 
