@@ -233,7 +233,10 @@ def _result(library: Any, node: Node, given: dict[str, Any], answers: list[Any])
 def _body(library: Any, node: Node, world: World) -> Any:
     """Return what a node calls."""
     if node.inner is not None:
-        inner = compiled(library, node.inner, world, node.saves, name=node.name, is_inner=True)
+        # LangGraph takes a graph that is called in a node of the same name for that node, and shows the messages of its
+        # result as the node's. So here a called graph has a name of its own.
+        name = f"graph of {node.name}" if node.called else node.name
+        inner = compiled(library, node.inner, world, node.saves, name=name, is_inner=True)
         return _calling(inner, node, world) if node.called else inner
 
     pause = PAUSE / (1 + node.name.count("_"))

@@ -104,6 +104,14 @@ def finished_runs_are_no_recursion_errors(theirs: Seen, ours: Seen) -> bool:
     )
 
 
+def large_numbers_are_kept(theirs: Seen, ours: Seen) -> bool:
+    """LangGraph's serialiser takes integers of 64 bits, and a larger one ends its run; ours are kept exactly."""
+    return (
+        theirs.outcome == ("raised", "TypeError", "Integer exceeds 64-bit range")
+        and theirs.outcome != ours.outcome
+    )
+
+
 def commands_stay_due(theirs: Seen, ours: Seen) -> bool:
     """N-4: what a goto made due, and asks, is neither shown nor resumed in LangGraph if nothing else was due."""
     if not isinstance(theirs.state, Snapshot) or not isinstance(ours.state, Snapshot):
@@ -153,8 +161,8 @@ def heads_do_not_begin_subgraphs_anew(theirs: Seen, ours: Seen) -> bool:
     """
     if not heads_are_resumed(theirs, ours):
         return False
-    again = set(theirs.ran) - set(ours.ran)
-    return any("_" in ran.partition("(")[0] for ran in again)
+    otherwise = set(theirs.ran) ^ set(ours.ran)
+    return any("_" in ran.partition("(")[0] for ran in otherwise)
 
 
 def answers_are_used_once(theirs: Seen, ours: Seen) -> bool:
@@ -221,6 +229,7 @@ PARTINGS: dict[Callable[[Seen, Seen], bool], tuple[str, ...]] = {
     siblings_of_failures_are_recorded: ("outcome",),
     answered_questions_are_not_open: CALL,
     finished_runs_are_no_recursion_errors: ("ran",),
+    large_numbers_are_kept: (),
     commands_stay_due: CALL,
     edits_keep_what_commands_wrote: CALL,
     edits_take_the_place_of_all_that_was_due: CALL,

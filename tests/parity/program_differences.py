@@ -9,7 +9,7 @@ from typing import Any
 from parity import evened, partings
 from parity.differences import Difference, first_difference
 from parity.looking import repeated
-from parity.programs import ProgramStory, entrypoint
+from parity.programs import Program, ProgramStory, entrypoint
 from parity.showing import Chunk, Snapshot
 from parity.watching import Seen, Watch
 
@@ -20,9 +20,8 @@ class ProgramWatch(Watch):
     def built(self) -> Any:
         """Build the program."""
         program = self.story.program
-        failing = {task.name for task in program.tasks if task.fails}
         caught = {name for step in program.steps if step.kind == "caught" for name in step.names}
-        self.facts["wavers"] = not failing.isdisjoint(caught)
+        self.facts["wavering"] = frozenset(caught & failing(program))
         self.nodes = ("main",)
         self.is_flat = False
         return entrypoint(self.library, self.story.program, self.world, self.saver)
@@ -32,9 +31,24 @@ class ProgramWatch(Watch):
         return number
 
 
+def failing(program: Program) -> set[str]:
+    """Return the names of the tasks that fail at first, themselves or by a task that they call."""
+    found: set[str] = set()
+    for task in reversed(program.tasks):
+        if not found.isdisjoint(task.calls) or (task.fails and not task.retried):
+            found.add(task.name)
+    return found
+
+
 def mismatches_are_errors(theirs: Seen, ours: Seen) -> bool:
     """T-3: a call that is not the recorded one is an error; LangGraph hands over what another call returned."""
-    return theirs.wavers and ours.outcome[:2] == ("raised", "NonDeterminism")
+    return bool(theirs.wavering) and ours.outcome[:2] == ("raised", "NonDeterminism")
+
+
+def caught_failures_are_raised_again(theirs: Seen, ours: Seen) -> bool:
+    """T-5: a failure that was caught is what the call came to; LangGraph makes the call again, and it may work."""
+    again = Counter(theirs.ran) - Counter(ours.ran)
+    return not theirs.wavering.isdisjoint(ran.partition("(")[0] for ran in again)
 
 
 def heads_are_resumed(theirs: Seen, ours: Seen) -> bool:
@@ -48,7 +62,7 @@ def waiting_calls_do_not_run_again(theirs: Seen, ours: Seen) -> tuple[Seen, Seen
         return theirs, ours
     asking = {question[1].partition(" ")[0] for question in ours.state.interrupts}
     again = Counter(theirs.ran) - Counter(ours.ran)
-    if {ran.partition("(")[0] for ran in again} <= asking:
+    if {ran.partition("(")[0] for ran in again} <= asking - theirs.wavering:
         theirs = theirs._replace(ran=ours.ran)
     return theirs, ours
 
@@ -66,6 +80,7 @@ def failed_calls_show_no_update(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
 
 PARTINGS = {
     mismatches_are_errors: (),
+    caught_failures_are_raised_again: (),
     partings.answered_questions_are_not_open: partings.CALL,
     partings.finished_heads_are_not_forked: ("outcome", "ran"),
     heads_are_resumed: (),

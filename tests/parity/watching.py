@@ -41,7 +41,7 @@ class Seen(NamedTuple):
         keeps_state: Whether the graph has subgraphs that keep their state.
         unsaved: The nodes whose subgraphs save nothing.
         pairing: The nodes that return commands whose updates are pairs.
-        wavers: Whether a program goes on when a task has failed that works when it is called again.
+        wavering: The tasks that a program lets fail, and that work when they are called again.
     """
 
     did: str
@@ -56,7 +56,7 @@ class Seen(NamedTuple):
     keeps_state: bool = False
     unsaved: frozenset[str] = frozenset()
     pairing: frozenset[str] = frozenset()
-    wavers: bool = False
+    wavering: frozenset[str] = frozenset()
 
 
 class Watch:
