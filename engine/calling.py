@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .once import Attempted, Once
     from .policy import Policies
     from .run import Run
+    from .used_keys import UsedKeys
     from .wish import Wish
 
 P = ParamSpec("P")
@@ -240,11 +241,10 @@ class TaskFunction(Generic[P, R]):
         key = given if isinstance(given, str) else checked_key(given(*args, **kwargs), self.name)  # type: ignore[misc]
         if caller.calls is OVER:
             next(caller.calls)
-        if caller.keys is None:
-            caller.keys = {}
-        # One operation, since calls may come from several threads.
-        mine = object()
-        if caller.keys.setdefault(key, mine) is not mine:
+        used = caller.keys
+        if used is None:
+            used = _used_keys(caller)
+        if not used.take(key):
             message = f"{caller.name!r} has made a call under the key {key!r} before; nothing was executed"
             hint = "A key says which call of its caller it is: give each a key of its own, with the task's name in it."
             raise InvalidCallKey(message, hint=hint, key=key, task=self.name)
@@ -374,7 +374,7 @@ class TaskFunction(Generic[P, R]):
 
 
 _FORGETTING = threading.Lock()
-"""Held while calls are forgotten, since a body may call from several threads."""
+"""Held while calls are forgotten, and while a caller gets its first key, since a body may call from several threads."""
 
 
 def forget_ended(children: list[SyncAsyncFuture[Any]]) -> None:
@@ -386,6 +386,16 @@ def forget_ended(children: list[SyncAsyncFuture[Any]]) -> None:
             del children[:ended]
         finally:
             _FORGETTING.release()
+
+
+def _used_keys(caller: TaskContext[Run]) -> UsedKeys:
+    """Return what notes the keys of a caller's calls; made at the first, by one of the threads that may call."""
+    from .used_keys import UsedKeys
+
+    with _FORGETTING:
+        if caller.keys is None:
+            caller.keys = UsedKeys()
+        return caller.keys
 
 
 def checked_key(key: Any, name: str) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .program import Program
     from .run_control import RunControl
     from .slots import Slot
+    from .used_keys import UsedKeys
 
 C = TypeVar("C")
 OF_THE_RUN = frozenset({"run_id", "run_name"})
@@ -141,7 +142,7 @@ class TaskContext(Generic[RunT]):
     key: str | None = None
     """What the outside world knew an earlier attempt by, if that is recorded."""
     _id: str | None = None
-    keys: dict[str, object] | None = None
+    keys: UsedKeys | None = None
     """The keys of the calls that were given one."""
     failing: tuple[FailedCall, ...] = ()
     """The calls that failed, and whose failures the body has not met yet."""

@@ -108,10 +108,15 @@ def check_all_asked(context: TaskContext[Run]) -> None:
     if not run.is_resumed or context.attempt > 1 or run.on_mismatch != "raise":
         return
     last, keys = run.recorded_calls().get(context.path, (-1, frozenset()))
-    if last < 0 and not keys:
+    outcomes = run.graph.outcomes
+    if last < 0 and not keys and outcomes.pages is None:
         return
-    made = next(calls)
-    left: list[int | str] = [*range(made, last + 1), *sorted(keys - (context.keys or {}).keys())]
+    made, asked = next(calls), context.keys or ()
+    left: list[int | str] = [
+        *outcomes.calls_left(context.path, made, asked),
+        *range(made, last + 1),
+        *sorted(key for key in keys if key not in asked),
+    ]
     for part in left:
         path = (*context.path, part)
         outcome = run.graph.outcomes.get(path)

@@ -35,7 +35,7 @@ from ..replay.identity import lives_one_step
 from ..replay.plain import thread_to_plain
 from ..replay.plan import unfinished
 from ..replay.waits import due_at
-from ..wal.codec import Decoder, Encoder
+from ..wal.codec import Decoder, Encoder, Packed
 from ..wal.frame import Summary
 from ..wal.record import Forked, RunEnded, SignalReceived, StateEdited, StateFolded, ThreadCreated
 from . import clock
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT_RECORDS = 512
 """A snapshot is not worth taking before this many records were folded since the last."""
+PAGED_FROM = 512
+"""So many outcomes of an open step are worth a look whether they fill a page of ``replay.paging``."""
 SNAPSHOT_GROWTH = 3
 """… nor before the bytes folded since are this many times the last snapshot's, so that both stay proportional."""
 
@@ -122,6 +124,7 @@ class Recorder:
         self._created_at: int | None = None
         self._unsaved = False
         self._snapshot_bytes = snapshot_bytes
+        self._is_saving = False
         self._lock = threading.Lock()
         self._busy = False
         self._queue: list[Batch] = []
@@ -450,9 +453,29 @@ class Recorder:
             return
         with self._lock:
             state = self.state
-            if self._busy or state.seq != writer.seq:
-                # Somebody appends right now; the next barrier is as good.
+            if self._is_saving or not state.scopes:
                 return
-        packed = Encoder().value(thread_to_plain(state))
+            self._is_saving = True
+        try:
+            self._snapshot(self.log, state)
+        finally:
+            self._is_saving = False
+
+    def _snapshot(self, log: Log, state: ThreadState) -> None:
+        """Cache a state, and forget what of its open step's outcomes fills pages, which are stored with it."""
+        moved = None
+        if any(graph.outcomes.recency >= PAGED_FROM for graph in state.scopes.values()):
+            from ..replay.paging import paged
+
+            moved = paged(state, log.decoder(self.registry))
+            state = moved.state
+        packed = Encoder().value(thread_to_plain(state, in_pages=True))
+        # Pages are written once, so they are nothing that the budget would have to bound.
         self._snapshot_bytes = len(packed.data) + sum(len(blob.data) for blob in packed.blobs)
-        self.log.put_snapshot(self.thread, state.seq, packed)
+        blobs = packed.blobs if moved is None else (*packed.blobs, *moved.blobs)
+        log.put_snapshot(self.thread, state.seq, Packed(packed.data, blobs))
+        if moved is not None and moved.blobs:
+            from ..replay.paging import adopted
+
+            with self._lock:
+                self.state = adopted(self.state, moved)

@@ -157,7 +157,7 @@ class _Replaying:
         found = self.log.snapshot(self.thread, head.horizon) if head is not None and head.horizon else None
         if found is None:
             return ThreadState()
-        state = thread_from_plain(self.decoder.value(found[1]))._replace(seq=found[0])
+        state = thread_from_plain(self.decoder.value(found[1]), self.decoder)._replace(seq=found[0])
         return attach_all(self.blueprints, state)
 
     def through(self) -> None:

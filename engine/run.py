@@ -140,7 +140,7 @@ class Run:
         return self.recorder.state.scopes[self.scope]
 
     def recorded_calls(self) -> dict[Path, tuple[int, frozenset[str]]]:
-        """Return what was recorded of tasks' calls when this was first asked: last numbers, and keys."""
+        """Return what of tasks' calls was in memory when this was first asked: last numbers, and keys."""
         if self._recorded_calls is None:
             from ..replay.settling import recorded_calls
 

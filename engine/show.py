@@ -244,7 +244,7 @@ def closed(
         output: Gives what the caller would be given now.
     """
     if "values" in run.modes:
-        written = {key for _, outcome in before.outcomes.items() for key, _ in outcome.writes}
+        written = {key for _, outcome in before.outcomes.recent() for key, _ in outcome.writes}
         if not written.isdisjoint(run.shown.keys):
             yield Event(run.scope, "values", output())
     yield from checkpoint(run, after)
@@ -298,7 +298,7 @@ def left(
         is_asking: Whether there are questions; otherwise, unless it is suspended, a subgraph is at a static breakpoint.
     """
     if "values" in run.modes and not run.program.is_entrypoint:
-        finished = [outcome for _, outcome in graph.outcomes.items() if outcome.status == FINISHED]
+        finished = [outcome for _, outcome in graph.outcomes.recent() if outcome.status == FINISHED]
         if any(key in run.shown.keys for outcome in finished for key, _ in outcome.writes):
             yield Event(run.scope, "values", output)
     if suspended:

@@ -124,7 +124,7 @@ def _task(
     outcome = graph.outcomes.get(path)
     name = graph.node_of(path)
     asked: list[Question] = []
-    for held, nested in graph.outcomes.items():
+    for held, nested in graph.outcomes.recent():
         if held[: len(path)] == path:
             asked += nested.pending() if live else nested.questions
     # In a copy that nobody wrote to yet, tasks have the names that they had in the other thread.

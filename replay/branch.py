@@ -195,8 +195,9 @@ class _Making:
     def _moved(self, new: str, graph: GraphState, base: int) -> GraphState:
         """Return a graph's state with the names that it has on the branch, where ``base`` is its barrier."""
         old = next((held for held, name in self.scopes.items() if name == new), new)
-        outcomes: Ledger[Outcome] = Ledger()
-        for path, outcome in graph.outcomes.items():
+        # Those in pages asked nothing, so they are the same under any name.
+        outcomes: Ledger[Outcome] = Ledger.over(graph.outcomes.pages, ())
+        for path, outcome in graph.outcomes.recent():
             moved = outcome
             if outcome.questions or outcome.answers:
                 ids = self._name(old, new, graph.base, base, path)

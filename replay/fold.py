@@ -8,7 +8,7 @@ The same function runs live, after each append, and in recovery, over what the l
 recover but state, and no second opinion about it.
 
 Invariants:
-1. No clock, no randomness, no I/O, no user code but reducers, which are declared pure.
+1. No clock, no randomness, no I/O but the ledger's, no user code but reducers, which are declared pure.
 2. Writes are applied in the order of task paths, nodes by name and then sends by index, whatever the order in which
    tasks ended (LangGraph rule A-1).
 3. A record that cannot be folded (conflicting writes, a reducer that raises) raises before anything is changed: the
@@ -393,7 +393,7 @@ def _due_again(outcomes: Ledger[Outcome]) -> Ledger[Outcome]:
     A task that waits without a question of its own waits for something in it, a subgraph's breakpoint for example;
     running it again is how that goes on. One that sleeps, or waits for a signal, is woken by the record that ends that.
     """
-    for path, outcome in list(outcomes.items()):
+    for path, outcome in list(outcomes.recent()):
         if outcome.status == FAILED or (
             outcome.status == WAITING and not outcome.pending() and not outcome.asleep()
         ):

@@ -248,7 +248,9 @@ def _stretch(
     state = ThreadState()
     found = log.snapshot(thread, begin) if begin else None
     if found is not None:
-        state = attach_all(blueprints, thread_from_plain(decoder.value(found[1]))._replace(seq=found[0]))
+        state = attach_all(
+            blueprints, thread_from_plain(decoder.value(found[1]), decoder)._replace(seq=found[0])
+        )
     last = _seen(state, scope)
     for seq, record in log.read(thread, state.seq, upto, decoder=decoder):
         state = fold(blueprints, state, seq, record)

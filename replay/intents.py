@@ -105,7 +105,7 @@ def effects(log: Log, thread: str, decoder: Decoder) -> list[Effect]:
     found = log.snapshot(thread, head.horizon) if head.horizon else None
     if found is not None:
         begin = found[0]
-        ledger.whole(begin, thread_from_plain(decoder.value(found[1])))
+        ledger.whole(begin, thread_from_plain(decoder.value(found[1]), decoder))
     for seq, record in log.read(thread, begin, decoder=decoder):
         ledger.see(seq, record)
     if head.status == "running":

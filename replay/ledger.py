@@ -9,10 +9,14 @@ A ledger is a dict shared by all versions that grew from each other, plus the nu
 sees. The newest version puts into the shared dict; an older one, when put to (a fork, a discarded draft), copies
 what it sees first. The empty ledger is shared by everybody and so never put to in place.
 
+    Ledger.over(pages, rest)      what is in pages lies in the log (``replay.pages``); only the rest is in memory
+
+Whoever made pages of the oldest values goes on from such a ledger. What is put to it counts for more than the pages.
+
 Invariants:
 1. A version never changes what it shows, whatever is put to versions that came from it.
 2. A put to the newest version is O(1); a lookup is O(1) for a path that was put once.
-3. Iteration is in the order of first put.
+3. Iteration is in the order of first put, but pages come first.
 4. Threads may put to versions of one ledger at once: a loop drafts while its tasks' children are recorded.
 
 It must not know what an outcome is.
@@ -21,10 +25,10 @@ It must not know what an outcome is.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from ..wal.record import Path
 
@@ -40,7 +44,7 @@ _new = object.__new__
 class Ledger(Generic[V]):
     """A persistent, grow-only mapping from task paths to values."""
 
-    __slots__ = ("_puts", "_seen", "_shared")
+    __slots__ = ("_puts", "_seen", "_shared", "pages")
 
     def __init__(self) -> None:
         """Create the empty ledger."""
@@ -48,10 +52,22 @@ class Ledger(Generic[V]):
         self._shared: dict[Path, tuple[int, V, object]] = {}
         self._puts = [0]
         self._seen = 0
+        self.pages: Any = None
+        """Where the values lie that are not in memory (``replay.pages.Pages``); None while all are."""
+
+    @staticmethod
+    def over(pages: Any, rest: Iterable[tuple[Path, V]]) -> Ledger[V]:
+        """Return a ledger that shows the rest, and else what lies in pages."""
+        new: Ledger[V] = Ledger()
+        new.pages = pages
+        new._shared = {path: (1, value, None) for path, value in rest}
+        new._seen = new._puts[0] = len(new._shared)
+        return new
 
     def put(self, path: Path, value: V) -> Ledger[V]:
         """Return a ledger that shows ``value`` at ``path`` and is otherwise like this one."""
         new: Ledger[V] = _new(Ledger)
+        new.pages = self.pages
         seen = self._seen
         if not seen:
             # Nobody else has the first dict of a new ledger, so there is nothing to guard.
@@ -62,7 +78,7 @@ class Ledger(Generic[V]):
             if puts[0] == seen:
                 shared = self._shared
             else:
-                shared, puts = {key: (0, held, None) for key, held in self.items()}, [seen]
+                shared, puts = {key: (0, held, None) for key, held in self.recent()}, [seen]
             number = puts[0] = seen + 1
             shared[path] = (number, value, shared.get(path))
         new._shared, new._puts, new._seen = shared, puts, number
@@ -73,14 +89,40 @@ class Ledger(Generic[V]):
         version: tuple[int, V, object] | None = self._shared.get(path)
         while version is not None and version[0] > self._seen:
             version = version[2]  # type: ignore[assignment]  # a chain of the same tuples
-        return None if version is None else version[1]
+        if version is None:
+            return None if self.pages is None else self.pages.get(path)
+        return version[1]
 
     def items(self) -> Iterator[tuple[Path, V]]:
-        """Yield the pairs of path and value that this version shows."""
+        """Yield the pairs of path and value that this version shows, those in pages too: page by page, from the log."""
+        if self.pages is not None:
+            for path, value in self.pages.items():
+                if self._recent(path) is None:
+                    yield path, value
+        yield from self.recent()
+
+    def recent(self) -> Iterator[tuple[Path, V]]:
+        """Yield the pairs that are in memory: all that may still change, and what was put of late."""
         for path in list(self._shared):
-            value = self.get(path)
+            value = self._recent(path)
             if value is not None:
                 yield path, value
+
+    @property
+    def recency(self) -> int:
+        """How many puts were made since the last page; no fewer than there are pairs in memory."""
+        return self._seen
+
+    def calls_left(self, caller: Path, made: int, keys: Container[str]) -> Iterator[int | str]:
+        """Yield what ends a path in pages just below ``caller``: numbers from ``made`` on, and keys not in ``keys``."""
+        if self.pages is not None:
+            yield from self.pages.calls_left(caller, made, keys)
+
+    def _recent(self, path: Path) -> V | None:
+        version: tuple[int, V, object] | None = self._shared.get(path)
+        while version is not None and version[0] > self._seen:
+            version = version[2]  # type: ignore[assignment]  # a chain of the same tuples
+        return None if version is None else version[1]
 
     def __len__(self) -> int:
         """Return how many paths this version shows."""
@@ -88,11 +130,18 @@ class Ledger(Generic[V]):
 
     def __bool__(self) -> bool:
         """Return whether anything was put."""
-        return self._seen > 0
+        return self._seen > 0 or self.pages is not None
 
     def __eq__(self, other: object) -> bool:
-        """Compare by what is shown, whatever the history of puts."""
-        return isinstance(other, Ledger) and dict(self.items()) == dict(other.items())
+        """Compare by what is shown, whatever the history of puts, and wherever it lies."""
+        if not isinstance(other, Ledger):
+            return False
+        count = 0
+        for path, value in self.items():
+            if other.get(path) != value:
+                return False
+            count += 1
+        return count == len(other)
 
     __hash__ = None  # type: ignore[assignment]  # its values may be unhashable
 

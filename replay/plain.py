@@ -13,21 +13,34 @@ It must not store or read anything itself.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..wal.errors import FormatTooNew
-from ..wal.record import Failure, Question, Reference
+from ..wal.record import Reference
 from ..wal.wire import FROM_WIRE, TO_WIRE
 from .errors import SAVED_FORM, run_by_langgraph
 from .ledger import Ledger
-from .state import NO_INPUT, Caught, GraphState, Intent, Outcome, Retry, ThreadState, Unread, Wait
+from .plain_outcome import outcome_from_plain, outcome_to_plain
+from .state import NO_INPUT, GraphState, Outcome, ThreadState, Unread
 
-FORM = 1
-"""The version of the plain form."""
+if TYPE_CHECKING:
+    from ..wal.codec import Decoder
+
+FORM = 2
+"""The version of the plain form. 2: with pages of outcomes; a state without any is of form 1."""
 
 
-def graph_to_plain(graph: GraphState) -> dict[str, Any]:
-    """Return one graph's state as plain data."""
+def graph_to_plain(graph: GraphState, *, in_pages: bool = False) -> dict[str, Any]:
+    """Return one graph's state as plain data.
+
+    Args:
+        graph: The state.
+        in_pages: Whether outcomes that lie in pages of the log are told by where they lie: for snapshots, which nobody
+            reads without the log.
+    """
+    outcomes = graph.outcomes
+    pages = outcomes.pages if in_pages else None
+    held = outcomes.items() if pages is None else outcomes.recent()
     plain: dict[str, Any] = {
         "values": graph.values,
         "step": graph.step,
@@ -41,7 +54,7 @@ def graph_to_plain(graph: GraphState) -> dict[str, Any]:
         "deferred": sorted(graph.deferred),
         "ran": list(graph.ran),
         "opened": graph.opened,
-        "outcomes": [[list(path), _outcome_to_plain(outcome)] for path, outcome in graph.outcomes.items()],
+        "outcomes": [[list(path), outcome_to_plain(outcome)] for path, outcome in held],
         "ended": graph.ended,
         "reason": graph.reason,
         "metadata": graph.metadata,
@@ -54,14 +67,27 @@ def graph_to_plain(graph: GraphState) -> dict[str, Any]:
         plain["notes"] = graph.notes
     if graph.input is not NO_INPUT:
         plain["input"] = graph.input
+    if pages is not None:
+        plain["pages"] = pages.to_plain()
     return plain
 
 
-def graph_from_plain(plain: dict[str, Any]) -> GraphState:
-    """Return the graph's state that ``graph_to_plain`` was given."""
-    outcomes: Ledger[Outcome] = Ledger()
-    for path, outcome in plain["outcomes"]:
-        outcomes = outcomes.put(tuple(path), _outcome_from_plain(outcome))
+def graph_from_plain(plain: dict[str, Any], decoder: Decoder | None = None) -> GraphState:
+    """Return the graph's state that ``graph_to_plain`` was given.
+
+    Args:
+        plain: What it made.
+        decoder: What reads pages of outcomes when they are asked for; whoever reads a snapshot brings it.
+    """
+    pages = None
+    if "pages" in plain:
+        from .pages import Pages
+
+        assert decoder is not None, "only snapshots name pages, and they are read with a decoder"
+        pages = Pages.from_plain(plain["pages"], decoder)
+    outcomes: Ledger[Outcome] = Ledger.over(
+        pages, ((tuple(path), outcome_from_plain(outcome)) for path, outcome in plain["outcomes"])
+    )
     return GraphState(
         values=plain["values"],
         step=plain["step"],
@@ -87,12 +113,13 @@ def graph_from_plain(plain: dict[str, Any]) -> GraphState:
     )
 
 
-def thread_to_plain(state: ThreadState) -> dict[str, Any]:
-    """Return a thread's state as plain data."""
+def thread_to_plain(state: ThreadState, *, in_pages: bool = False) -> dict[str, Any]:
+    """Return a thread's state as plain data; ``in_pages`` as ``graph_to_plain`` takes it."""
+    scopes = {scope: graph_to_plain(graph, in_pages=in_pages) for scope, graph in state.scopes.items()}
     return {
-        "v": FORM,
+        "v": FORM if any("pages" in graph for graph in scopes.values()) else 1,
         "seq": state.seq,
-        "scopes": {scope: graph_to_plain(graph) for scope, graph in state.scopes.items()},
+        "scopes": scopes,
         "unread": {scope: _unread_to_plain(unread) for scope, unread in state.unread.items()},
         "run": state.run,
         "epoch": state.epoch,
@@ -104,8 +131,8 @@ def thread_to_plain(state: ThreadState) -> dict[str, Any]:
     }
 
 
-def thread_from_plain(plain: dict[str, Any]) -> ThreadState:
-    """Return the thread's state that ``thread_to_plain`` was given.
+def thread_from_plain(plain: dict[str, Any], decoder: Decoder | None = None) -> ThreadState:
+    """Return the thread's state that ``thread_to_plain`` was given; ``decoder`` as ``graph_from_plain`` takes it.
 
     Raises:
         FormatTooNew: A newer walgraph made it.
@@ -119,7 +146,7 @@ def thread_from_plain(plain: dict[str, Any]) -> ThreadState:
     graph = plain["graph"]
     return ThreadState(
         seq=plain["seq"],
-        scopes={scope: graph_from_plain(held) for scope, held in plain["scopes"].items()},
+        scopes={scope: graph_from_plain(held, decoder) for scope, held in plain["scopes"].items()},
         unread={scope: _unread_from_plain(held) for scope, held in plain["unread"].items()},
         run=plain["run"],
         epoch=plain["epoch"],
@@ -128,49 +155,6 @@ def thread_from_plain(plain: dict[str, Any]) -> ThreadState:
         at=plain["at"],
         thread=plain.get("thread", ""),
         deadline=plain.get("deadline"),
-    )
-
-
-def _outcome_to_plain(outcome: Outcome) -> list[Any]:
-    plain: list[Any] = [
-        outcome.status,
-        [list(write) for write in outcome.writes],
-        list(outcome.goto),
-        None if outcome.call is None else list(outcome.call),
-        None if outcome.failure is None else [*outcome.failure[:3], list(outcome.failure.notes)],
-        outcome.attempts,
-        [list(question) for question in outcome.questions],
-        [list(answer) for answer in outcome.answers],
-        outcome.returned,
-    ]
-    waits = tuple(list(wait) for wait in outcome.waits) or None
-    refused = None if outcome.refused is None else (outcome.refused,)
-    rare: list[tuple[Any, ...] | None] = [outcome.retry, outcome.caught, outcome.intent, waits, refused]
-    # Those at the end are left out where there are none, which is nearly always.
-    while rare and rare[-1] is None:
-        rare.pop()
-    plain.extend(None if each is None else list(each) for each in rare)
-    return plain
-
-
-def _outcome_from_plain(plain: list[Any]) -> Outcome:
-    status, writes, goto, call, failure, attempts, questions, answers, returned, *rest = plain
-    retry, caught, intent, waits, refused = (*rest, None, None, None, None, None)[:5]
-    return Outcome(
-        status,
-        tuple((channel, value) for channel, value in writes),
-        tuple(goto),
-        None if call is None else (call[0], call[1], call[2]),
-        None if failure is None else Failure(failure[0], failure[1], failure[2], tuple(failure[3])),
-        attempts,
-        tuple(Question(*question) for question in questions),
-        tuple((key, value) for key, value in answers),
-        returned,
-        None if retry is None else Retry(*retry),
-        None if caught is None else Caught(*caught),
-        None if intent is None else Intent(*intent),
-        tuple(Wait(*wait) for wait in waits or ()),
-        None if refused is None else refused[0],
     )
 
 

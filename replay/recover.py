@@ -57,7 +57,7 @@ def recover(
     if found is not None:
         seq, data = found
         state, weight = (
-            attach_all(blueprints, thread_from_plain(decoder.value(data))._replace(seq=seq)),
+            attach_all(blueprints, thread_from_plain(decoder.value(data), decoder)._replace(seq=seq)),
             len(data),
         )
     return Recovered(fold_from(log, thread, blueprints, decoder, state, upto), weight)
@@ -81,9 +81,10 @@ def without_snapshot(
             raise CheckpointNotFound(
                 message, hint="Choose a later checkpoint: wal inspect LOG THREAD lists them."
             )
-        state = thread_from_plain(log.decoder(registry).value(found[1]))._replace(seq=found[0])
+        decoder = log.decoder(registry)
+        state = thread_from_plain(decoder.value(found[1]), decoder)._replace(seq=found[0])
         state = attach_all(blueprints, state)
-        return fold_from(log, thread, blueprints, log.decoder(registry), state, upto)
+        return fold_from(log, thread, blueprints, decoder, state, upto)
     return fold_from(log, thread, blueprints, log.decoder(registry), ThreadState(), upto)
 
 

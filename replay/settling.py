@@ -33,9 +33,9 @@ def settled(outcomes: Ledger[Outcome], paths: tuple[Path, ...], how: str) -> Led
 
 
 def recorded_calls(outcomes: Ledger[Outcome]) -> dict[Path, tuple[int, frozenset[str]]]:
-    """Return what is recorded of tasks' calls: the path of a task → its last call's number, and its calls' keys."""
+    """Return what is in memory of tasks' calls: the path of a task → its last call's number, and its calls' keys."""
     found: dict[Path, tuple[int, frozenset[str]]] = {}
-    for path, outcome in outcomes.items():
+    for path, outcome in outcomes.recent():
         if len(path) > 1 and outcome.status in {FINISHED, KEPT}:
             last, keys = found.get(path[:-1], (-1, frozenset()))
             part = path[-1]

@@ -207,7 +207,7 @@ class GraphState(NamedTuple):
         """Return the unanswered questions of the open step with the path that asked each; or also the answered ones."""
         return [
             (path, question)
-            for path, outcome in self.outcomes.items()
+            for path, outcome in self.outcomes.recent()
             for question in (outcome.questions if answered else outcome.pending())
         ]
 

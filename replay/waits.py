@@ -86,7 +86,7 @@ def open_waits(state: ThreadState, top: str = "") -> list[Waiting]:
         if graph.outcomes and is_current(state, scope, top):
             found.extend(
                 Waiting(scope, path, wait)
-                for path, outcome in graph.outcomes.items()
+                for path, outcome in graph.outcomes.recent()
                 if outcome.waits
                 for wait in outcome.asleep()
                 if not _is_abandoned(state, scope, path)

@@ -201,7 +201,7 @@ def _snapshot(
             return None, "its graph changed on the way; today's is needed (--app module:graph)"
         if not strict.is_exact(state):
             return None, "its graph or reducers are only in your code (--app module:graph)"
-        return Encoder().value(thread_to_plain(state)), ""
+        return Encoder().value(thread_to_plain(state, in_pages=True)), ""
     except LogCorrupt:
         raise
     except WalgraphError as error:

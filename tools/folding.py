@@ -133,7 +133,7 @@ class Lens:
 
     def decode(self, data: bytes, seq: int) -> ThreadState:
         """Return the state of a snapshot."""
-        state = thread_from_plain(self.decoder.value(data))._replace(seq=seq)
+        state = thread_from_plain(self.decoder.value(data), self.decoder)._replace(seq=seq)
         return attach_all(self.blueprints(state.graph), state)
 
     def states(self, thread: str, begin: ThreadState, upto: int | None = None) -> Iterator[Folded]:

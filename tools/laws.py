@@ -137,6 +137,9 @@ def snapshot_difference(recorded: ThreadState, folded: ThreadState) -> str | Non
 
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+    # Those that lie in pages come first in a snapshot, in an order of their own; by their paths they are the same.
+    for each in (one, other):
+        each["outcomes"] = {tuple(path): outcome for path, outcome in each["outcomes"]}
     for part in sorted({*one, *other} - {"values"}):
         if part not in one or part not in other or not same(one[part], other[part]):
             return part

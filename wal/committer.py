@@ -190,8 +190,21 @@ class Committer:
     def put_snapshot(self, snapshot: Snapshot) -> None:
         """Queue a snapshot for the next group; of two for one thread the later stays."""
         with self._lock:
+            replaced = self._snapshots.get(snapshot.thread)
+            if replaced is not None:
+                # The later one may name blobs that came with the earlier one and that nobody has stored yet.
+                snapshot = snapshot._replace(blobs=(*replaced.blobs, *snapshot.blobs))
             self._snapshots[snapshot.thread] = snapshot
             self._count_in(len(snapshot.data))
+
+    def queued_blob(self, digest: bytes) -> bytes | None:
+        """Return what a blob holds that waits with a snapshot for the next group; None for any other."""
+        with self._lock:
+            for snapshot in self._snapshots.values():
+                for blob in snapshot.blobs:
+                    if blob.digest == digest:
+                        return blob.data
+        return None
 
     def put_blob(self, blob: Blob) -> None:
         """Queue a shared value for the next group."""

@@ -241,6 +241,8 @@ class LogReading:
         core = self._live()
         data = core.store.blob(digest)
         if data is None:
+            data = core.committer.queued_blob(digest)
+        if data is None:
             core.committer.flush()
             data = core.store.blob(digest)
         found = None if data is None else _digest(data)

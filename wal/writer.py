@@ -217,9 +217,10 @@ class Writer:
     def note_snapshot(self, seq: int) -> None:
         """Begin to count anew: a snapshot stands for everything up to ``seq``."""
         with self._lock:
-            self.records_since_snapshot = max(0, self.seq - seq)
-            if seq >= self.seq:
-                self.bytes_since_snapshot = 0
+            since, left = self.records_since_snapshot, max(0, self.seq - seq)
+            # What was appended beyond the snapshot counts on, by its share of the records.
+            self.bytes_since_snapshot = self.bytes_since_snapshot * left // since if left < since else 0
+            self.records_since_snapshot = left
 
     def receive(self, name: str, number: int) -> None:
         """Let a message wait no more once the next records are durable, which hold the signal though none names it."""

@@ -19,6 +19,7 @@ from simulation.lives import CONFIG, Make, Story, a_function, a_graph, live_thro
 
 from walgraph import Log
 from walgraph.engine import recorder
+from walgraph.replay import paging
 from walgraph.replay.recover import recover, without_snapshot
 from walgraph.wal.codec import GLOBAL
 from walgraph.wal.verify import verify
@@ -82,6 +83,18 @@ def test_the_laws_hold_with_a_snapshot_at_every_step(mode, shape, seed, chaos) -
         mock.patch.object(recorder, "SNAPSHOT_GROWTH", 0),
     ):
         proved(World(seed, chaos), shape, mode)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@given(shape=shapes(), seed=st.integers(0, 2**32), chaos=st.integers(0, 12))
+def test_the_laws_hold_with_pages_of_two_calls(mode, shape, seed, chaos) -> None:
+    """Nearly all that a function's calls came to lies in pages of the log, and is read from there by every life."""
+    with (
+        mock.patch.multiple(recorder, SNAPSHOT_RECORDS=1, SNAPSHOT_GROWTH=0, PAGED_FROM=1),
+        mock.patch.multiple(paging, PAGE_OUTCOMES=2, RUN_LENGTH=2),
+    ):
+        proved(World(seed, chaos), shape, mode, a_function)
 
 
 def test_a_world_is_made_of_its_seed_alone() -> None:
