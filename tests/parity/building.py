@@ -98,7 +98,7 @@ def schemas(library: Any, kind: str, *, is_inner: bool) -> dict[str, Any]:
         "some": TypedDict("Some", some, total=False),
         "own": TypedDict("Own", own, total=False),
         "input": TypedDict("Input", {key: fields[key] for key in ("trace", "x", "messages")}, total=False),
-        "output": TypedDict("Output", {key: fields[key] for key in ("trace", "total", "last")}, total=False),
+        "output": TypedDict("Output", {key: fields[key] for key in OUTPUT}, total=False),
     }
 
 
@@ -107,6 +107,8 @@ DEFAULTS = {
     "fleeting": "", "any": "", "untracked": "",
 }  # fmt: skip
 FLEETING = ("fleeting", "any", "untracked")
+OUTPUT = ("trace", "total", "last")
+"""The keys that a graph with an output schema of its own returns."""
 
 
 def build(library: Any, graph: Graph, world: World, *, is_inner: bool = False) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from langchain_core.messages import convert_to_messages
+from parity.building import OUTPUT
 from parity.looking import is_steered, repeated, rival_errors
 from parity.showing import Chunk, Ended, Snapshot, Started, Task
 from parity.watching import Seen
@@ -363,6 +364,12 @@ def kept_subgraphs_are_where_they_are(theirs: Seen, ours: Seen) -> tuple[Seen, S
         is_kept = isinstance(place, str) and not place.endswith("#")
         return their._replace(state=our.state) if is_kept and their.state else their
 
+    return _in_chunks(_tasks(task), theirs, ours)
+
+
+def messages_of_kept_subgraphs_come_from_there(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """SG: as ``kept_subgraphs_are_where_they_are`` says of checkpoints, for what messages are shown with."""
+
     def evened(chunk: Chunk) -> Chunk:
         if chunk.mode != "messages" or "checkpoint_ns" not in chunk.shown[1]:
             return chunk
@@ -370,11 +377,22 @@ def kept_subgraphs_are_where_they_are(theirs: Seen, ours: Seen) -> tuple[Seen, S
         outermost = metadata["checkpoint_ns"].removesuffix(":#")
         return chunk._replace(shown=(message, {**metadata, "checkpoint_ns": outermost}))
 
-    theirs, ours = _in_chunks(_tasks(task), theirs, ours)
-    if not theirs.keeps_state:
-        return theirs, ours
-    theirs, ours = (seen._replace(chunks=tuple(map(evened, seen.chunks))) for seen in (theirs, ours))
+    if theirs.keeps_state:
+        theirs, ours = (seen._replace(chunks=tuple(map(evened, seen.chunks))) for seen in (theirs, ours))
     return theirs, ours
+
+
+def results_are_what_tasks_wrote(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """LangGraph's streams leave out of a result in a checkpoint what its graph does not return; not so of an end."""
+
+    def task(their: Task, our: Task) -> Task:
+        if isinstance(our.result, dict) and isinstance(their.result, dict):
+            returned = {key: value for key, value in our.result.items() if key in OUTPUT}
+            if their.result == returned:
+                return their._replace(result=our.result)
+        return their
+
+    return _in_chunks(_tasks(task), theirs, ours)
 
 
 def messages_in_pairs_are_messages(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
@@ -419,7 +437,7 @@ EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
     metadata_are_the_tasks_own,
     what_saves_nothing_has_no_checkpoints,
     messages_in_pairs_are_messages,
-    kept_subgraphs_are_where_they_are,
+    messages_of_kept_subgraphs_come_from_there,
     what_tasks_were_given_is_not_shown_again,
     failed_tasks_show_no_update,
     waiting_tasks_do_not_run_again,
@@ -434,4 +452,6 @@ EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
     past_errors_are_not_shown,
     open_steps_keep_fleeting_values,
     exit_shows_no_parents,
+    kept_subgraphs_are_where_they_are,
+    results_are_what_tasks_wrote,
 )

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from parity.comparing import differs
 from parity.looking import commands, is_steered, repeated
@@ -76,13 +77,22 @@ def siblings_of_failures_are_recorded(theirs: Seen, ours: Seen) -> bool:
     if theirs.chunks != ours.chunks and not repeated(theirs.chunks) - repeated(ours.chunks):
         # A sibling was cut off in LangGraph, and maybe neither library has come to its end.
         return any(not (task.result or task.error or task.interrupts) for task in theirs.state.tasks)
-    pairs = zip(theirs.state.tasks, ours.state.tasks, strict=False)
+    return _was_cut_off(theirs.state, ours.state)
+
+
+def _was_cut_off(theirs: Any, ours: Any) -> bool:
+    """Say whether a task, here or in a subgraph, came to an end with us that it did not come to in LangGraph."""
+    if not isinstance(theirs, Snapshot) or not isinstance(ours, Snapshot):
+        return False
     return any(
-        their.result is None
-        and not their.interrupts
-        and (their.error is None or their.error.startswith("CancelledError"))
-        and (our.result is not None or our.interrupts or our.error)
-        for their, our in pairs
+        (
+            their.result is None
+            and not their.interrupts
+            and (their.error is None or their.error.startswith("CancelledError"))
+            and (our.result is not None or our.interrupts or our.error)
+        )
+        or _was_cut_off(their.state, our.state)
+        for their, our in zip(theirs.tasks, ours.tasks, strict=False)
     )
 
 
