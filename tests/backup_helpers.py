@@ -10,8 +10,10 @@ from typing import Any
 from wal_helpers import a_step
 
 from walgraph import Log
-from walgraph.wal import BackupDamaged, Summary
+from walgraph.wal import BackupDamaged, Encoder, Summary
 from walgraph.wal.backup_target import Target
+from walgraph.wal.schedule_layout import Schedule
+from walgraph.wal.submission_layout import Submission
 from walgraph.wal.tables import LATER_NAMES, TABLE_NAMES
 from walgraph.wal.verify import verify
 
@@ -53,7 +55,7 @@ class Memory(Target):
 
 @contextmanager
 def filled(path: Path) -> Iterator[Log]:
-    """Open a log with two threads and a large value."""
+    """Open a log with two threads, a large value, a signal, a handed-over run and a schedule."""
     with Log.open(path, fsync="off") as made:
         for thread in ("t", "u"):
             with made.writer(thread) as writer:
@@ -63,7 +65,20 @@ def filled(path: Path) -> Iterator[Log]:
                 )
                 writer.flush()
         made.signal("u", "paid", {"amount": 3})
+        made.schedules(write=True).change(None, a_schedule(), [a_run("nightly@1")])
         yield made
+
+
+def a_schedule(name: str = "nightly", **fields: Any) -> Schedule:
+    """Return a schedule that is due at the time 1000."""
+    given = Encoder().value({"x": 1}).data
+    made = Schedule(name, "0 2 * * *", "UTC", "g", "", "q", 0, given, b"digest", "latest", "skip", *[0] * 6)
+    return made._replace(**{"next": 1000, **fields})
+
+
+def a_run(name: str, thread: str = "") -> Submission:
+    """Return a run that is handed over."""
+    return Submission(0, name, thread or name, "g", "q", 0, Encoder().value({"x": 1}).data, b"digest", 5)
 
 
 def frames(writer: Any, first: int, end: int) -> None:

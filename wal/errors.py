@@ -29,7 +29,10 @@
         ├── ThreadDeleted   WAL-E403  you: the thread that was meant is gone
         ├── RunConflict     WAL-E411  you: another run was handed over under that id
         ├── RunNotFound     WAL-E412  you: no run of that id was handed over
-        └── QueueProblem    WAL-E413  you: a queue cannot be like that
+        ├── QueueProblem    WAL-E413  you: a queue cannot be like that
+        ├── ScheduleProblem WAL-E414  you: a schedule cannot be like that
+        ├── ScheduleConflict WAL-E415 you: there is another schedule of that name
+        └── ScheduleNotFound WAL-E416 you: no schedule of that name
 
 The layers above own further errors (``replay.errors``, ``engine.errors``) under the same base.
 
@@ -238,6 +241,26 @@ class QueueProblem(ThreadProblem, ValueError):
     """What was said of a queue makes no sense; nothing was changed."""
 
     code = "WAL-E413"
+
+
+class ScheduleProblem(ThreadProblem, ValueError):
+    """What was said of a schedule makes no sense, or it would never fire; nothing was changed."""
+
+    code = "WAL-E414"
+
+
+class ScheduleConflict(ThreadProblem, ValueError):
+    """There is a schedule of that name that says something else; nothing was changed."""
+
+    code = "WAL-E415"
+
+
+class ScheduleNotFound(ThreadProblem, KeyError):
+    """The log has no schedule of that name."""
+
+    code = "WAL-E416"
+
+    __str__ = WalgraphError.__str__
 
 
 class ThreadDeleted(ThreadProblem):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .backup import Backup
     from .backup_target import Target
     from .items import Items
+    from .schedules import Schedules
     from .shared import SharedWriter
     from .submissions import Submissions
     from .watch import Watch
@@ -296,6 +297,13 @@ class Log(LogReading):
         if write and core.committer.failure is not None:
             raise renewed(core.committer.failure)
         return core.store.submissions
+
+    def schedules(self, *, write: bool = False) -> Schedules:
+        """Return the schedules; ``write``: to change them, or to hand over what is due."""
+        core = self._live(write=write)
+        if write and core.committer.failure is not None:
+            raise renewed(core.committer.failure)
+        return core.store.schedules
 
     @property
     def watch(self) -> Watch:

@@ -51,6 +51,8 @@ from .tables import BLOBS, DUE, ITEMS, LATER_NAMES, LOG, META, NAMES, SNAPS, TAB
 from .verify import Report, verify
 
 Summarise = Callable[[Log, str], Summary]
+SAID_AS = {b"item": "store", b"submit": "handed-over runs"}
+"""What a problem that verify finds begins with, of the tables that are called otherwise there."""
 GATHERED = 1000
 
 
@@ -310,11 +312,10 @@ class _Mending:
         """Empty the tables that are not understood here and do not verify."""
         with Log.open(fresh, create=False, readonly=True, force=True) as log:
             wrong = {problem.what.partition(":")[0] for problem in verify(log, structure=False).problems}
-        names = [name for name in (*LATER_NAMES, b"store") if name.decode() in wrong]
+        names = [name for name in LATER_NAMES if SAID_AS.get(name, name.decode()) in wrong]
         with builder(fresh) as tables:
             for name in names:
-                table = ITEMS if name == b"store" else (TABLE_NAMES + LATER_NAMES).index(name)
-                tables.clear(table)
+                tables.clear((TABLE_NAMES + LATER_NAMES).index(name))
                 self.lost.append(f"all of the table {name.decode()!r}, which does not verify")
 
 

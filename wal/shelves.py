@@ -1,4 +1,4 @@
-"""What a store over tables has beside the records: shelves of items, mail, and handed-over runs; made when asked for.
+"""What a store over tables has beside the records: items, mail, handed-over runs, schedules; made when asked for.
 
 Most programs have none, and so never load what reads and writes them.
 
@@ -14,6 +14,7 @@ from .tables import CACHED, ITEMS, SUBMITTED, Tables
 
 if TYPE_CHECKING:
     from .items import Items
+    from .schedules import Schedules
     from .submissions import Submissions
     from .table_mail import TableMail
 
@@ -48,6 +49,13 @@ class Shelves:
         from .submissions import Submissions
 
         return Submissions(self._tables)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """What is to be handed over again and again."""
+        from .schedules import Schedules
+
+        return Schedules(self._tables, self.submissions)
 
     @cached_property
     def mail(self) -> TableMail:

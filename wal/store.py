@@ -28,6 +28,7 @@ from .named import NamedTuple
 if TYPE_CHECKING:
     from .items import Items
     from .mail import Mail
+    from .schedules import Schedules
     from .submissions import Submissions
 
 
@@ -158,6 +159,11 @@ class Store(ABC):
     @abstractmethod
     def submissions(self) -> "Submissions":
         """The runs that were handed over."""
+
+    @property
+    @abstractmethod
+    def schedules(self) -> "Schedules":
+        """What is to be handed over again and again."""
 
     @property
     @abstractmethod

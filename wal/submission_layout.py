@@ -49,6 +49,7 @@ class Submission(NamedTuple):
 
     ``state`` is ``waiting``, ``started``, ``suspended`` (it sleeps or waits for a signal), ``parked`` (nobody takes it
     over any more) or ``ended``; then ``how`` says how. ``since`` is the thread's last seq when it was first started.
+    ``notes`` are pairs that its metadata gets: which schedule handed it over, and for what time.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Submission(NamedTuple):
     how: str = ""
     reason: str = ""
     result: bytes = b""
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 class Queue(NamedTuple):

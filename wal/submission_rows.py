@@ -1,7 +1,7 @@
 """Reading and changing the rows of handed-over runs, inside a transaction.
 
     row_of, find, of_thread, first_of      one submission, or those of a thread that have not ended
-    keep, leave_line, finish, erase        what the steps of a submission's life consist of
+    admit, keep, leave_line, finish, erase what the steps of a submission's life consist of
 
 It must not begin transactions, nor decide which step is next.
 """
@@ -113,6 +113,18 @@ def keep(txn: WriteTransaction, submission: Submission) -> None:
         txn.put(SUBMITTED, waiting_key(submission), pack_number(submission.number))
     elif submission.state == "started":
         txn.put(SUBMITTED, _held(submission), b"\x00")
+
+
+def admit(txn: WriteTransaction, wanted: Submission) -> Submission:
+    """Write a run that is new, and let it stand in line if it is the first of its thread."""
+    number, ticket = counters(txn)
+    is_first = first_of(txn, wanted.thread) is None
+    made = wanted._replace(number=number + 1, ticket=ticket + 1 if is_first else 0)
+    keep(txn, made)
+    txn.put(SUBMITTED, run_key(made.run), pack_number(made.number))
+    txn.put(SUBMITTED, numbered(group_key(BY_THREAD, made.thread), made.number), b"\x00")
+    put_counters(txn, made.number, ticket + is_first)
+    return made
 
 
 def leave_line(txn: WriteTransaction, submission: Submission) -> None:

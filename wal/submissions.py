@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import RunConflict, RunNotFound
 from .submission_layout import (
-    BY_THREAD,
     ENDED,
     GROUP_BYTES,
     HOLDING,
@@ -46,11 +45,8 @@ from .submission_layout import (
     group_key,
     last_number,
     moment_of,
-    numbered,
     pack_fields,
-    pack_number,
     row_key,
-    run_key,
     unpack_fields,
 )
 from .submission_limits import (
@@ -65,7 +61,7 @@ from .submission_limits import (
 from .submission_rows import (
     FINAL,
     PAGE,
-    counters,
+    admit,
     erase,
     find,
     finish,
@@ -75,7 +71,6 @@ from .submission_rows import (
     leave_line,
     next_entry,
     of_thread,
-    put_counters,
     row_of,
     unpacked,
 )
@@ -123,14 +118,8 @@ class Submissions:
                 if known.digest != wanted.digest:
                     raise _conflict(wanted, known)
                 return known
-            number, ticket = counters(txn)
-            is_first = first_of(txn, wanted.thread) is None
-            made = wanted._replace(number=number + 1, ticket=ticket + 1 if is_first else 0)
-            keep(txn, made)
-            txn.put(SUBMITTED, run_key(made.run), pack_number(made.number))
-            txn.put(SUBMITTED, numbered(group_key(BY_THREAD, made.thread), made.number), b"\x00")
-            put_counters(txn, made.number, ticket + is_first)
-        self._tell()
+            made = admit(txn, wanted)
+        self.tell()
         return made
 
     def get(self, run: str) -> Submission | None:
@@ -276,7 +265,7 @@ class Submissions:
                 return found
             ended = found._replace(how=how, reason=reason, result=result, ended_at=max(now, 1))
             ended = finish(txn, found, ended)
-        self._tell()
+        self.tell()
         return ended
 
     def cancel(self, thread: str, run: str, *, is_idle: bool, reason: str, now: int) -> list[Submission]:
@@ -440,9 +429,10 @@ class Submissions:
             leave_line(txn, found)
             reason = RELEASE if found.state == "parked" else reason
             keep(txn, found._replace(state=state, reason=reason))
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Let listeners know that something has come to wait for its turn."""
         for listener in tuple(self.listeners):
             listener.set()
 

@@ -12,6 +12,7 @@
     SUBMITTED runs that were handed over, see ``wal.submission_layout``; made when the first one is
     MAIL      signals that wait, see ``wal.mail_layout``; made when it is first needed, as the next
     DUE       due time + thread number (2 × u64)      → empty; see ``wal.due``
+    SCHEDULED schedules, see ``wal.schedule_layout``; made when the first one is
 
 Keys are ordered as bytes. ``Position`` lies among the rows so that a commit touches one page less.
 
@@ -32,8 +33,8 @@ from typing import Protocol, Self
 META, THREADS, NAMES, LOG, SNAPS, BLOBS, MARKS = range(7)
 TABLE_NAMES = (b"meta", b"threads", b"names", b"log", b"snap", b"blob", b"mark")
 """The tables that every log has."""
-ITEMS, CACHED, SUBMITTED, MAIL, DUE = range(len(TABLE_NAMES), len(TABLE_NAMES) + 5)
-LATER_NAMES = (b"item", b"cache", b"submit", b"mail", b"due")
+ITEMS, CACHED, SUBMITTED, MAIL, DUE, SCHEDULED = range(len(TABLE_NAMES), len(TABLE_NAMES) + 6)
+LATER_NAMES = (b"item", b"cache", b"submit", b"mail", b"due", b"schedule")
 """The tables that a log gets when they are first needed, so that logs without them are as they always were."""
 
 PAGE = 256

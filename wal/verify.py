@@ -175,6 +175,7 @@ def verify(
         _verify_items(walk)
         _verify_mail(walk)
         _verify_submissions(walk)
+        _verify_schedules(walk)
         if rows:
             _verify_due(walk)
     return walk.report()
@@ -357,6 +358,11 @@ def _verify_submissions(walk: _Walk) -> None:
     if walk.store.has_submissions():
         for problem in walk.store.submissions.check(walk.look)[1]:
             walk.found(f"handed-over runs: {problem}")
+
+
+def _verify_schedules(walk: _Walk) -> None:
+    for problem in walk.store.schedules.check(walk.look):
+        walk.found(f"schedule: {problem}")
 
 
 def _verify_due(walk: _Walk) -> None:

@@ -136,7 +136,7 @@ def test_lines_are_readable(log) -> None:
     records = [record for shape in shapes if "frame" in shape for record in shape["records"]]
     assert {"kind": "StepCommitted", "fields": {"scope": "", "at": 4, "step": 4}} in records
     assert sum("blob" in shape for shape in shapes) == 1
-    assert {shape["entry"] for shape in shapes if "entry" in shape} == {"item", "mail"}
+    assert {shape["entry"] for shape in shapes if "entry" in shape} == {"item", "mail", "schedule", "submit"}
     assert shapes[-1]["end"]["lines"] == len(shapes) - 1
 
 
