@@ -130,6 +130,9 @@ from .wal.errors import (
     RemoteDisk,
     RunConflict,
     RunNotFound,
+    ScheduleConflict,
+    ScheduleNotFound,
+    ScheduleProblem,
     StaleWriter,
     ThreadBusy,
     ThreadDeleted,
@@ -172,6 +175,7 @@ if typing.TYPE_CHECKING:
     from .engine.recovering import arecover, recover
     from .engine.replaying import Divergence, Replay, replay_thread
     from .engine.resolve import resolve_effect
+    from .engine.schedule import ScheduleHandle, ScheduleInfo, aschedule, schedule, schedules
     from .engine.signals import drain_on_signals
     from .engine.store import (
         BaseStore,
@@ -259,6 +263,11 @@ _ON_DEMAND = {
     "sleep": ".engine.timer",
     "sleep_until": ".engine.timer",
     "submit": ".engine.submit",
+    "ScheduleHandle": ".engine.schedule",
+    "ScheduleInfo": ".engine.schedule",
+    "aschedule": ".engine.schedule",
+    "schedule": ".engine.schedule",
+    "schedules": ".engine.schedule",
     "task": ".engine.functional",
     "transactional": ".engine.transactional",
     "uuid4": ".engine.recorded",
@@ -396,6 +405,11 @@ __all__ = [
     "RunNotFound",
     "RunParked",
     "Runtime",
+    "ScheduleConflict",
+    "ScheduleHandle",
+    "ScheduleInfo",
+    "ScheduleNotFound",
+    "ScheduleProblem",
     "SearchItem",
     "SearchOp",
     "Send",
@@ -431,6 +445,7 @@ __all__ = [
     "WriterStopped",
     "add_messages",
     "arecover",
+    "aschedule",
     "asubmit",
     "create_error_message",
     "define_queue",
@@ -455,6 +470,8 @@ __all__ = [
     "replay_thread",
     "resolve_effect",
     "restore",
+    "schedule",
+    "schedules",
     "sleep",
     "sleep_until",
     "submit",

@@ -43,7 +43,7 @@ from .settings import Compiled
 from .waking import is_signalled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ..wal.head import ThreadHead
     from ..wal.log import Log
@@ -153,12 +153,14 @@ class Finder:
             if assignment is not None:
                 yield assignment
 
-    def queued(self) -> Iterator[Assignment]:
-        """Claim the handed-over runs whose turn it is."""
+    def queued(self, is_wanted: Callable[[Submission], bool] | None = None) -> Iterator[Assignment]:
+        """Claim the handed-over runs whose turn it is: all, or those that are wanted."""
         submissions = self.log.submissions()
         for submission in submissions.waiting(self.served.serves, clock.now()):
             thread = submission.thread
             if thread in self._passed or self.log.is_claimed(thread):
+                continue
+            if is_wanted is not None and not is_wanted(submission):
                 continue
             head = self.log.head(thread)
             if head is not None and not submission.started_at and head.status not in OVER:
@@ -306,6 +308,7 @@ class Finder:
         try:
             decoder = self.log.decoder(graph.program.registry)
             given, config, context, durability = decoder.value(submission.given)
+            config = _over(config, {"metadata": dict(submission.notes)}) if submission.notes else config
             how = How(_over(self.served.how.config, config), context, durability)
             if context is None:
                 how = how._replace(context=self.served.how.context)

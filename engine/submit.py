@@ -102,7 +102,7 @@ def submit(
         TypeError: There is no such option.
     """
     checked_options("submit", SubmitOptions, options)
-    place = _log_of(graph, log)
+    place = log_of(graph, log)
     run = _run_id(options.get("run_id"))
     config = dict(options.get("config") or {})
     configurable = dict(config.pop("configurable", {}))
@@ -116,16 +116,16 @@ def submit(
         checked_durability(options.get("durability")),
     )
     name = graph if isinstance(graph, str) else graph.name
-    given, digest = _written(offer, thread, name)
+    given, digest = written(offer, thread, name)
     submissions = place.submissions(write=True)
     if input is None and place.head(thread) is None and submissions.first(thread) is None:
         message = f"Thread {thread!r} has no run to resume"
         raise EmptyInputError(message, hint="Hand over an input.")
-    queue, priority = _line(options.get("queue", DEFAULT_QUEUE), options.get("priority", 0))
+    queue, priority = line_of(options.get("queue", DEFAULT_QUEUE), options.get("priority", 0))
     kept = submissions.submit(
         Submission(0, run, thread, name, queue, priority, given, digest, max(1, clock.now()))
     )
-    return RunHandle(place, kept.run, _registry_of(graph))
+    return RunHandle(place, kept.run, registry_of(graph))
 
 
 async def asubmit(
@@ -316,7 +316,12 @@ def forget_runs(log: Log, before: datetime) -> int:
     return log.submissions(write=True).forget(nanoseconds(before))
 
 
-def _log_of(graph: Any, log: Log | None) -> Log:
+def log_of(graph: Any, log: Log | None) -> Log:
+    """Return the log that something is handed over to: the one that was given, or that of the graph.
+
+    Raises:
+        NoLog: There is none.
+    """
     place = log if log is not None or isinstance(graph, str) else graph.settings.log
     if not isinstance(place, Log):
         message = "a run can only be handed over to a log, and there is none"
@@ -324,7 +329,8 @@ def _log_of(graph: Any, log: Log | None) -> Log:
     return place
 
 
-def _registry_of(graph: Any) -> Registry | None:
+def registry_of(graph: Any) -> Registry | None:
+    """Return the classes that a graph knows; None where its code is not at hand."""
     return None if isinstance(graph, str) else graph.program.registry
 
 
@@ -342,7 +348,7 @@ def _run_id(given: Any) -> str:
     return run
 
 
-def _line(queue: Any, priority: Any) -> tuple[str, int]:
+def line_of(queue: Any, priority: Any) -> tuple[str, int]:
     """Return queue and priority.
 
     Raises:
@@ -358,7 +364,7 @@ def _line(queue: Any, priority: Any) -> tuple[str, int]:
     return queue, priority
 
 
-def _written(offer: Offer, thread: str, graph: str) -> tuple[bytes, bytes]:
+def written(offer: Offer, thread: str, graph: str) -> tuple[bytes, bytes]:
     """Return an offer as bytes, and what tells it from others under the same run id."""
     given = Encoder().value(list(offer), whole=True).data
     return given, xxhash.xxh3_128_digest(canonical([thread, graph, *offer], {}))

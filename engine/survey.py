@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..wal.errors import NotAvailable, ScheduleProblem
 from ..wal.record import RunEnded
 from . import clock
+from .cron import times_of
 from .finding import RELEASED, is_to_go_on
+from .firing import decide, is_under_way, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -50,11 +53,32 @@ def unfinished(
         found = _of(log, head, run, now, is_named=threads is not None)
         if found is not None:
             yield _judged(found, graphs)
+    if threads is None:
+        for found in _scheduled(log, now):
+            yield _judged(found, graphs)
     for thread, run in runs.items():
         if (threads is None or thread in threads) and not log.is_claimed(thread):
             status, why = ("parked", run.reason) if run.state == "parked" else ("crashed", "")
             found = Unfinished(thread, run.graph, status, run.run, (), "" if threads else why)
             yield _judged(found, graphs)
+
+
+def _scheduled(log: Log, now: int) -> Iterator[Unfinished]:
+    """Yield the runs that schedules have handed over and nobody has begun, and those that are due."""
+    for each in log.submissions().unfinished({"waiting"}):
+        if each.notes and not each.started_at:
+            yield Unfinished(each.thread, each.graph, "queued", each.run)
+    for schedule in log.schedules().due(now):
+        try:
+            times = times_of(schedule.cron, schedule.zone)
+        except (NotAvailable, ScheduleProblem) as error:
+            name = schedule.thread or schedule.name
+            yield Unfinished(name, schedule.graph, "due", "", (), error.message)
+            continue
+        decision = decide(schedule, times, now, is_under_way=is_under_way(log, schedule))
+        for nominal in decision.fires:
+            run = name_of(schedule, nominal)
+            yield Unfinished(schedule.thread or run, schedule.graph, "due", run)
 
 
 def _begun(log: Log) -> dict[str, Submission]:

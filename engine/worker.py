@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from .assignment import LEFT, Assignment, Carried, How
 from .finding import Finder, Served, graphs_of
+from .firing import Clockwork
 from .run_control import RunControl
 from .settings import checked_durability, checked_options
 from .signals import drain_on_signals
@@ -95,6 +96,7 @@ class Worker:
         self._concurrency = at_least_one("concurrency", concurrency)
         self._log = log
         self._finder = Finder(log, served(log, graphs, queues, options))
+        self._clockwork = Clockwork(log, self._finder.served.serves)
         self._control = RunControl()
         self._active: dict[str, Assignment] = {}
         # Whoever stops the worker may be a signal handler that interrupted whoever holds it.
@@ -112,8 +114,8 @@ class Worker:
 
     @property
     def left(self) -> list[Carried]:
-        """The threads that were left alone, and why: no program for their graph, or code that does not fit them."""
-        return list(self._finder.left.values())
+        """What was left alone, and why: threads whose graph is not here or does not fit, and schedules, by name."""
+        return [*self._finder.left.values(), *self._clockwork.left.values()]
 
     @property
     def active(self) -> list[str]:
@@ -225,11 +227,16 @@ class Worker:
 
     def _found(self) -> Iterator[Assignment]:
         """Yield claimed work, as much as there is room for, if anything can have changed since the last look."""
+        # What is due is handed over whether or not there is room here: other workers may have some.
+        self._clockwork.tick()
         room = self._concurrency - len(self._active)
         if room <= 0 or not self._looked.is_due(self._log, self._finder):
             return
         finder, looked = self._finder, self._looked
-        for found in (finder.lost, finder.due, finder.queued, lambda: looked.unfinished(finder)):
+        places: tuple[Callable[[], Iterator[Assignment]], ...] = (
+            finder.lost, finder.due, finder.queued, lambda: looked.unfinished(finder)
+        )  # fmt: skip
+        for found in places:
             for assignment in found():
                 yield assignment
                 room -= 1
@@ -241,7 +248,7 @@ class Worker:
         self._report_parked()
 
     def _is_due(self) -> bool:
-        return self._looked.is_due(self._log, self._finder)
+        return self._looked.is_due(self._log, self._finder) or self._clockwork.is_due()
 
     def _found_all(self) -> list[Assignment]:
         return list(self._found())

@@ -9,8 +9,10 @@ import pytest
 from helpers import Way
 from store_helpers import Called, Shop
 from subgraph_helpers import Ran
+from timer_helpers import at_noon
 
 from walgraph import Log, MemoryLog
+from walgraph.engine.clock import FakeClock
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -75,3 +77,10 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
 def store(shop: Shop, way: Way) -> Called:
     """A store of each kind, called in each way."""
     return Called(shop.make(), way)
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    """A clock that shows noon."""
+    with at_noon() as made:
+        yield made

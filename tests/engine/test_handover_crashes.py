@@ -1,20 +1,35 @@
-"""Handing over and carrying out, killed before and after every commit; and workers that come and go at random."""
+"""Handing over, firing and carrying out, killed before and after every commit; and workers that come and go."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crowd import Crowd
-from helpers import chain, steps_of
+from helpers import chain, leaves, steps_of
+from timer_helpers import at_noon
+from worker_helpers import elsewhere
 
-from walgraph import Log, Worker, define_queue, submit
+from walgraph import (
+    Log,
+    ScheduleHandle,
+    Worker,
+    define_queue,
+    recover,
+    schedule,
+    schedules,
+    submit,
+)
 from walgraph.wal.lmdb_store import LmdbTransaction
+from walgraph.wal.verify import verify
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork") or sys.platform == "win32", reason="lives are forked and killed by signals"
@@ -37,10 +52,51 @@ def graph_of(log: Log, outside: Path) -> Any:
     return chain(leaves("a"), leaves("b")).compile(log, name="graph")
 
 
-def live(path: Path, fate: tuple[int, str] | None, durability: str) -> None:
-    """Hand two runs over, and carry out what there is, until all have ended; or die at a commit."""
-    commits = 0
-    leave = LmdbTransaction.__exit__
+def hand_over(path: Path, durability: str) -> None:
+    """Hand two runs over, and carry out what there is, until all have ended."""
+    with Log.open(path) as log:
+        graph = graph_of(log, path.with_suffix(".txt"))
+        define_queue(log, "narrow", concurrency=1, rate=(100, 0.01))
+        handles = [
+            submit(graph, {"x": run}, "t", run_id=run, queue="narrow", durability=durability) for run in RUNS
+        ]
+        work_until(log, graph, lambda: all(handle.status() == "done" for handle in handles))
+
+
+def fire(path: Path, durability: str) -> None:
+    """Make a schedule, and see it three minutes later, until what it fires has ended."""
+    with at_noon() as fake, Log.open(path) as log:
+        graph = graph_of(log, path.with_suffix(".txt"))
+        given, how = {"x": "r"}, {"missed": "all", "overlap": "buffer_all", "durability": durability}
+        handle = schedule("* * * * *", graph, given, thread_id="t", **how)
+        fake.advance(180)
+        work_until(
+            log,
+            graph,
+            lambda: handle.info().fires == 3 and all(e.how == "done" for e in log.submissions().all()),
+        )
+
+
+def work_until(log: Log, graph: Any, is_over: Callable[[], bool]) -> None:
+    """Let a worker carry out what there is, until it is over."""
+
+    def noted(_: Any) -> None:
+        if is_over():
+            worker.stop()
+
+    worker = Worker(log, graph, concurrency=1, attempts=100, on_end=noted)
+    if not is_over():
+        worker.run()
+
+
+def lived(
+    life: Callable[[Path, str], None], path: Path, fate: tuple[int, str] | None, durability: str
+) -> int:
+    """Live once in a child, which dies at a commit, and return how that ended."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    code, commits, leave = 1, 0, LmdbTransaction.__exit__
 
     def fated(self: Any, *given: Any) -> None:
         nonlocal commits
@@ -52,35 +108,14 @@ def live(path: Path, fate: tuple[int, str] | None, durability: str) -> None:
         if is_commit and fate == (commits, "after"):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    log = Log.open(path)
-    LmdbTransaction.__exit__ = fated  # type: ignore[method-assign]
-    graph = graph_of(log, path.with_suffix(".txt"))
-    define_queue(log, "narrow", concurrency=1, rate=(100, 0.01))
-    handles = [
-        submit(graph, {"x": run}, "t", run_id=run, queue="narrow", durability=durability) for run in RUNS
-    ]
-
-    def noted(_: Any) -> None:
-        if all(handle.status() == "done" for handle in handles):
-            worker.stop()
-
-    worker = Worker(log, graph, concurrency=1, attempts=100, on_end=noted)
-    if any(handle.status() != "done" for handle in handles):
-        worker.run()
-    log.close()
-
-
-def lived(path: Path, fate: tuple[int, str] | None, durability: str) -> int:
-    """Live once in a child, and return how that ended."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            live(path, fate, durability)
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1]
+    try:
+        # That the log is made is no commit of the life: it is killed in tests of its own.
+        Log.open(path).close()
+        LmdbTransaction.__exit__ = fated  # type: ignore[method-assign]
+        life(path, durability)
+        code = 0
+    finally:
+        os._exit(code)
 
 
 @pytest.mark.parametrize(
@@ -95,11 +130,11 @@ def test_a_kill_at_any_commit_neither_loses_nor_doubles_a_run(
     """
     for fate in range(1, 100):
         path = tmp_path / f"{fate}.wal"
-        was_killed = lived(path, (fate, when), durability)
+        was_killed = lived(hand_over, path, (fate, when), durability)
         assert was_killed in {0, signal.SIGKILL}
         if not was_killed:
             break
-        assert lived(path, None, durability) == 0
+        assert lived(hand_over, path, None, durability) == 0
         steps = Counter(path.with_suffix(".txt").read_text().split())
         assert set(steps) == {f"{run}:{name}" for run in RUNS for name in "ab"}
         # What one life may lose: the step under way, or what the mode leaves unwritten, which is one run at most.
@@ -119,6 +154,60 @@ def test_a_kill_at_any_commit_neither_loses_nor_doubles_a_run(
         message = "it commits without end"
         raise AssertionError(message)
     assert fate >= 8
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_at_any_commit_neither_loses_nor_doubles_a_firing(tmp_path: Path, when: str) -> None:
+    """Whoever makes the schedule, fires, starts, carries out and notes the end may die at each commit."""
+    for fate in range(1, 100):
+        path = tmp_path / f"{fate}.wal"
+        was_killed = lived(fire, path, (fate, when), "sync")
+        assert was_killed in {0, signal.SIGKILL}
+        if not was_killed:
+            break
+        assert lived(fire, path, None, "sync") == 0
+        with Log.open(path) as log:
+            runs = [each.run for each in log.submissions().all()]
+            assert runs == [f"graph@2026-03-01T12:0{minute}:00Z" for minute in (1, 2, 3)]
+            assert steps_of(log, "t").count("RunStarted") == 3
+            assert [(info.fires, info.skips, info.waiting) for info in schedules(log)] == [(3, 0, ())]
+            assert verify(log, structure=False).ok
+    else:
+        message = "it commits without end"
+        raise AssertionError(message)
+    assert fate >= 12
+
+
+SECONDLY = """
+import sys
+from helpers import chain, leaves
+from walgraph import Log, Worker, schedule
+
+log = Log.open(sys.argv[1])
+graph = chain(leaves("a")).compile(log, name="graph")
+schedule("* * * * * *", graph, {"trail": []}, missed="all", overlap="allow_all", durability="sync")
+print("ready", flush=True)
+Worker(log, graph).run()
+"""
+
+
+def test_processes_that_are_killed_fire_each_second_once(tmp_path: Path) -> None:
+    """Two worker processes, of which one is killed now and then: no second is lost, none is done twice."""
+    path = tmp_path / "log.wal"
+    with elsewhere(SECONDLY, path):
+        for _ in range(3):
+            with elsewhere(SECONDLY, path):
+                time.sleep(0.6)
+    with Log.open(path) as log:
+        graph = chain(leaves("a")).compile(log, name="graph")
+        ScheduleHandle(log, "graph").pause()
+        assert all(carried.how == "done" for carried in recover(log, graph))
+        runs = [datetime.fromisoformat(each.run.partition("@")[2]) for each in log.submissions().all()]
+        assert len(runs) >= 2
+        assert runs == [runs[0] + n * timedelta(seconds=1) for n in range(len(runs))]
+        for head in log.threads():
+            assert steps_of(log, head.thread_id).count("RunStarted") == 1
+            assert graph.get_state({"configurable": {"thread_id": head.thread_id}}).values == {"trail": ["a"]}
 
 
 def test_workers_that_come_and_go_lose_and_double_nothing(tmp_path: Path) -> None:
