@@ -44,6 +44,7 @@ from ..wal.errors import (
     LogReadOnly,
     NotALog,
     RemoteDisk,
+    ScheduleNotFound,
     StaleWriter,
     ThreadBusy,
     ThreadDeleted,
@@ -60,6 +61,7 @@ VERBS: dict[str, str] = {
     "effects": "Show what was done at most once, and what is in doubt.",
     "signals": "Show what waits in mailboxes, and what was received.",
     "signal": "Send a signal to a thread.",
+    "schedules": "Show what is handed over again and again; pause, resume, delete.",
     "store": "Show what graphs remember across threads.",
     "diff": "Compare two moments, two threads, or a thread in two logs.",
     "tail": "Show the newest records, and those that come.",
@@ -83,7 +85,7 @@ VERBS: dict[str, str] = {
 PROBLEM, USAGE, NOT_FOUND, BUSY, UNREADABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 5, 7, 130
 
 CODES: tuple[tuple[tuple[type[WalgraphError | LookupError], ...], int], ...] = (
-    ((LogNotFound, ThreadNotFound, ThreadDeleted, BackupNotFound, LookupError), NOT_FOUND),
+    ((LogNotFound, ThreadNotFound, ThreadDeleted, ScheduleNotFound, BackupNotFound, LookupError), NOT_FOUND),
     ((ThreadBusy, StaleWriter, LogInUse), BUSY),
     ((RemoteDisk, LogReadOnly, LogExists, BackupMismatch), REFUSED),
     (

@@ -36,6 +36,7 @@ STYLES = {
     "waiting": "yellow",
     "drained": "yellow",
     "queued": "cyan",
+    "paused": "yellow",
     "cancelled": "yellow",
     "crashed": "bold red",
     "failed": "bold red",
