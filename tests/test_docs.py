@@ -30,6 +30,7 @@ from walgraph.wal import (
     mail_layout,
     record,
     saved_record,
+    schedule_layout,
     submission_layout,
     tagged,
 )
@@ -133,6 +134,7 @@ SOURCES = {
     "backup": lambda: docstring(backup_format),
     "mail": lambda: docstring(mail_layout),
     "submissions": lambda: docstring(submission_layout),
+    "schedules": lambda: docstring(schedule_layout),
     "due": lambda: docstring(due),
     "export": lambda: docstring(exporting),
     "tagged": lambda: docstring(tagged),

@@ -39,7 +39,7 @@ BODIES = {
 }
 """Example → the nodes and tasks that announce themselves."""
 
-APART = {"demo", "survey", "bank", "transfer_money", "wait_for_approval"}
+APART = {"demo", "survey", "bank", "transfer_money", "wait_for_approval", "nightly_report"}
 """Those that are run by tests of their own."""
 
 SENT = "count_lines"
