@@ -25,7 +25,7 @@ from . import clock
 from .config import merged
 from .cron import times_of, zone_name
 from .firing import begun, submission_of
-from .settings import checked_durability
+from .settings import checked_durability, checked_options
 from .submit import DEFAULT_QUEUE, Offer, RunHandle, line_of, log_of, written
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ def schedule(
         NoLog: The graph has no log, and none was given.
         NotSerializable: The input, the config or the context cannot be written.
         NotAvailable: cronsim is not installed.
+        TypeError: There is no such option.
     """
+    checked_options("schedule", ScheduleOptions, options)
     place = log_of(graph, log)
     now = clock.now()
     asked = _asked(cron, graph, input, name, options, now)

@@ -169,6 +169,7 @@ def test_what_makes_no_sense_is_refused(log: Log, clock: FakeClock, options: dic
         ({}, {"queue": ""}, ValueError),
         ({}, {"priority": 1 << 40}, ValueError),
         ({}, {"durability": "never"}, ValueError),
+        ({}, {"timezone": "Europe/Oslo"}, TypeError),
     ],
 )
 def test_what_cannot_be_kept_is_refused(
