@@ -26,8 +26,9 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from ..replay.state import FAILED, FINISHED, KEPT, new
+from ..replay.state import FAILED, FINISHED, KEPT
 from ..wal.errors import NotSerializable
+from ..wal.named import new
 from ..wal.record import HANDLER, CallsSettled, TaskFailed, TaskFinished, TaskInterrupted
 from .call import SyncAsyncFuture, fingerprint
 from .context import OVER, CallContext, FailedCall, current, here, watching

@@ -44,13 +44,14 @@ class Performer:
         self._pool: Pool | None = None
         self._running = 0
         self._ended: list[Done] = []
-        self._changed = threading.Condition()
+        self._changed: threading.Condition
+        """What tells that a task has ended; made with the pool, since most runs perform task by task."""
 
     def perform(self, jobs: Sequence[Job]) -> Generator[Any, None, list[Done]]:
         """Start jobs, wait until some task has ended, and return the outcomes; yields chunks meanwhile."""
         sink, is_watched, clock = self._sink, self._is_watched, self._clock
         if jobs and self._pool is None:
-            self._pool = Pool(self._limit)
+            self._pool, self._changed = Pool(self._limit), threading.Condition()
         if sink is not None and is_watched:
             sink.wake = self._wake
         if clock is not None:

@@ -30,11 +30,10 @@ from ..replay.draft import Draft
 from ..replay.live import live_values
 from ..replay.plan import Begin, Commit, Execute, Fail, Suspend, plan
 from ..replay.questions import open_questions
-from ..replay.state import new
 from ..replay.waits import open_waits
 from ..wal.codec import Encoder
 from ..wal.errors import NotSerializable
-from ..wal.named import NamedTuple
+from ..wal.named import NamedTuple, new
 from ..wal.record import (
     HANDLER,
     RunEnded,

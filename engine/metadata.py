@@ -40,6 +40,10 @@ OURS = frozenset(
 """The keys of metadata that the engine puts there."""
 
 
+SCALARS = (str, int, float, bool)
+"""What checkpoints show of a config."""
+
+
 def public_path(path: Path) -> tuple[Any, ...]:
     """Return a path as users see it: a tuple that says how the task came about."""
     head = path[0]
@@ -94,7 +98,7 @@ def checkpoint_metadata(config: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for part in (config.get("metadata", {}), config.get("configurable", {})):
         for key, value in part.items():
-            if isinstance(value, str | int | float | bool) and not key.startswith("__") and key not in OURS:
+            if isinstance(value, SCALARS) and not key.startswith("__") and key not in OURS:
                 kept.setdefault(key, value.replace("\0", "") if isinstance(value, str) else value)
     return kept
 

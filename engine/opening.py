@@ -77,15 +77,14 @@ def opening(run: Run, given: Any, graph: Reference | None, fork: Origin | None) 
         records.append(ThreadCreated(now, run.thread, state.thread))
         state, renamed = adopted(run.thread, state)
         state = state._replace(seq=state.seq + 1)
+    deadline = _deadline(run, now)
     if given is None or isinstance(given, Command):
         _refuse_cancelled(run, state, fork)
-    notes = new_notes(run.config, state.root())
-    deadline = _deadline(run, now)
-    run.deadline = state.deadline if deadline is None else deadline
-    resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes, deadline)
-    if isinstance(given, Command):
-        return records + _commanded(run, given, resume, fork, state, renamed)
-    if given is None:
+        notes = new_notes(run.config, state.root())
+        run.deadline = state.deadline if deadline is None else deadline
+        resume = RunResumed("", now, run.run_id, graph, recorder.durability, _epoch(run), notes, deadline)
+        if isinstance(given, Command):
+            return records + _commanded(run, given, resume, fork, state, renamed)
         if state.root() is None:
             message = "Received no input for __start__"
             raise EmptyInputError(message, hint=f"Thread {run.thread!r} has no run to resume: pass an input.")

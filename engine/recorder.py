@@ -37,6 +37,7 @@ from ..replay.plan import unfinished
 from ..replay.waits import due_at
 from ..wal.codec import Decoder, Encoder, Packed
 from ..wal.frame import Summary
+from ..wal.named import new
 from ..wal.record import Forked, RunEnded, SignalReceived, StateEdited, StateFolded, ThreadCreated
 from . import clock
 
@@ -62,6 +63,9 @@ SNAPSHOT_GROWTH = 3
 SUMMARY_NAMES = 8
 """How many of the nodes that come next the directory of threads shows."""
 
+
+_EDITS = (StateEdited, Forked)
+"""The kinds of record that are no run's, if they are the last."""
 
 PARKED = frozenset({"interrupted", "sleeping", "waiting"})
 """How a run ends that goes on when something comes, or when its time has come."""
@@ -360,7 +364,7 @@ class Recorder:
         root = state.scopes.get("")
         if isinstance(last, RunEnded) and not last.scope:
             status = last.how
-        elif isinstance(last, StateEdited | Forked) and root is not None:
+        elif isinstance(last, _EDITS) and root is not None:
             # An edit from outside leaves no run behind that could have crashed.
             status = "parked" if root.due or root.sends else "done"
         if root is None:
@@ -374,7 +378,7 @@ class Recorder:
             following = (*root.due[:SUMMARY_NAMES], *(send[0] for send in root.sends[:SUMMARY_NAMES]))
         else:
             following = root.due
-        return Summary(status, self.name, root.step, following[:SUMMARY_NAMES], due)
+        return new(Summary, (status, self.name, root.step, following[:SUMMARY_NAMES], due))
 
     def _adopt(self, batches: list[Batch], folded: Sequence[Record]) -> None:
         """Fold what is in the log now, and wake those who waited."""

@@ -18,7 +18,8 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..replay.fold import apply_writes
-from ..replay.state import GOTO_WRITE, new
+from ..replay.state import GOTO_WRITE
+from ..wal.named import new
 from ..wal.record import TaskFinished, TaskRouted
 from .attempt import Attempts
 from .effect import Done

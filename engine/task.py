@@ -153,6 +153,18 @@ def attempted_plainly(job: Job) -> Done:
     return returned if isinstance(returned, Done) else finished(job, *returned)
 
 
+def handed_on(job: Job) -> Done:
+    """Do what ``attempts`` does for the hidden START without routers: the input becomes its writes."""
+    current.set(job.context)
+    job.context.begin(1, None)
+    try:
+        value = job.input()
+    except BaseException as error:
+        return ended(job, error)
+    returned = _returned(job, value, None)
+    return returned if isinstance(returned, Done) else finished(job, *returned)
+
+
 def _returned(
     job: Job, value: Any, before: dict[str, bytes] | None
 ) -> tuple[list[Write], list[Target]] | Done:
@@ -275,6 +287,8 @@ def perform(job: Job) -> Done:
     surroundings, node = contextvars.copy_context(), job.node
     if node.is_plain and not node.branches and job.returned is None:
         return surroundings.run(attempted_plainly, job)
+    if node.callee is None and not node.branches and job.outcome is None and job.returned is None:
+        return surroundings.run(handed_on, job)
     done: Done = surroundings.run(carry_out, attempts(job), job.context)
     return done
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
+from ..wal.named import new
 from ..wal.record import (
     AttemptFailed,
     CallsSettled,
@@ -73,7 +74,6 @@ from .state import (
     Retry,
     ThreadState,
     Unread,
-    new,
     with_field,
 )
 from .waits import waited

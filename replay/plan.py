@@ -23,9 +23,9 @@ It must not change state, and must not know how tasks are run.
 
 from typing import TypeAlias
 
-from ..wal.named import NamedTuple
+from ..wal.named import NamedTuple, new
 from ..wal.record import Path, Question
-from .state import DUE, FAILED, FINISHED, UNROUTED, WAITING, GraphState, new
+from .state import DUE, FAILED, FINISHED, UNROUTED, WAITING, GraphState
 
 
 class Begin(NamedTuple):

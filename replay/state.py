@@ -19,7 +19,7 @@ This module must not decide anything: fold gives the meaning, plan says what is 
 
 from typing import Any, Self, TypeAlias
 
-from ..wal.named import NamedTuple
+from ..wal.named import NamedTuple, new
 from ..wal.record import HANDLER, Failure, Path, Question, Reference, Target, Write
 from .ledger import Ledger
 
@@ -214,9 +214,6 @@ class GraphState(NamedTuple):
 
 NEW_GRAPH = GraphState({}, -2, 0, 0, "", None, (), (), {}, frozenset(), ())
 """A graph before its first record."""
-
-new = tuple.__new__
-"""Makes a named tuple of a tuple of all its fields, which the classes' own constructors do at twice the cost."""
 
 OUTCOMES, OPENED = GraphState._fields.index("outcomes"), GraphState._fields.index("opened")
 """Positions of the fields that change within a step."""

@@ -175,6 +175,16 @@ def test_a_run_calls_few_functions() -> None:
     assert python <= 220
 
 
+@pytest.mark.parametrize(("mode", "most"), [("async", 382), ("sync", 426)], ids=["async", "sync"])
+def test_a_recorded_run_calls_few_functions(tmp_path: Path, mode: Durability, most: int) -> None:
+    """The same with a log: a claim, the admission, its one step, and giving the claim back."""
+    with Log.open(tmp_path / "log", flush_interval=0.05) as log:
+        graph = chain(log, 1)
+        graph.invoke({"x": 0, "large": ""}, config("warm"), durability=mode)
+        python, _ = calls_of(lambda: graph.invoke({"x": 0, "large": ""}, config(), durability=mode))
+        assert python <= most
+
+
 def test_a_step_of_one_task_is_one_commit(tmp_path: Path) -> None:
     """Under ``sync``: one group for each step, and one that admits the run."""
     with Log.open(tmp_path / "log") as log:

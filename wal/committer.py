@@ -39,6 +39,7 @@ from .blob import Blob
 from .errors import LogClosed, LogCorrupt, LogFailed, LogFull, StaleWriter, WalgraphError
 from .flush import Flusher
 from .frame import Summary
+from .named import new
 from .promise import Owner, Promise, deliver, renewed, settle_all
 from .store import Committed, Conflict, Durability, Frame, Group, Snapshot, Store, Verdict
 from .waiting import Waiter, settle
@@ -78,18 +79,11 @@ class _Entry:
         body = self.bodies[0] if len(self.bodies) == 1 else b"".join(self.bodies)
         owner, summary = self.owner, self.summary
         blobs = tuple({blob.digest: blob for blob in self.blobs}.values()) if self.blobs else ()
-        return Frame(
-            owner.thread_id,
-            self.after,
-            self.last,
-            self.count,
-            owner.epoch,
-            frame_id,
-            body,
-            summary if isinstance(summary, Summary) else summary(),
-            blobs,
+        shown = summary if isinstance(summary, Summary) else summary()
+        return new(Frame, (
+            owner.thread_id, self.after, self.last, self.count, owner.epoch, frame_id, body, shown, blobs,
             self.received,
-        )
+        ))  # fmt: skip
 
 
 class Committer:
@@ -325,13 +319,13 @@ class Committer:
         from concurrent.futures import Future  # it brings logging along, and most programs never ask
 
         future: Future[None] = Future()
-        self._promise(Promise(ticket, future, owner, None))
+        self._promise(new(Promise, (ticket, future, owner, None)))
         return future
 
     def promise(self, ticket: int, owner: Owner, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return the same as a future of an event loop; all that one commit makes true cost one wake-up of the loop."""
         future: asyncio.Future[None] = loop.create_future()
-        self._promise(Promise(ticket, future, owner, loop))
+        self._promise(new(Promise, (ticket, future, owner, loop)))
         return future
 
     def _promise(self, promise: Promise) -> None:
@@ -392,7 +386,7 @@ class Committer:
         self._bytes = 0
         self._covered = self._ticket
         if not snapshots and not self._blobs:
-            return self._covered, entries, Group(frames)
+            return self._covered, entries, new(Group, (frames, (), ()))
         group = Group(frames, tuple(snapshots.values()), tuple(self._blobs.values()))
         self._flying = {*queue, *snapshots}
         self._snapshots = {}

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .claim import Claims
+from .codec import Encoder
 from .committer import Committer
 from .environment import open_environment
 from .errors import LogClosed, LogInUse, WalgraphError
@@ -82,6 +83,7 @@ class Core:
     def __init__(self, store: Store, claims: Claims, *, interval: float, flush_bytes: int, name: str) -> None:
         self.store = store
         self.claims = claims
+        self.encoder = Encoder()
         self.committer = Committer(store, interval=interval, flush_bytes=flush_bytes)
         self._watch: Watch | None = None
         self.name = name

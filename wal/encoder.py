@@ -27,7 +27,7 @@ from msgpack import ExtType, Packer
 from .blob import SPILL_BYTES, Blob
 from .classes import form_of
 from .errors import WalgraphError
-from .named import NamedTuple
+from .named import NamedTuple, new
 from .record import Record
 from .refusal import explain, reason_against
 from .registry import COMPILED
@@ -61,9 +61,6 @@ _CHECKED = frozenset({bytearray, *FOREIGN})
 _READY = frozenset({SET, FROZENSET})
 """Codes whose payload is made in its encoded form."""
 
-_new = tuple.__new__
-"""Makes a named tuple of its fields. What a class has for that costs more, ``ExtType``'s even more than packing."""
-
 
 class _Writing:
     """The state of one encoding: how deep it is, and what it puts out of line."""
@@ -94,7 +91,7 @@ class _Writing:
             raise Refused(value, reason_against(cls))
         code, make = form
         if code < NESTED:
-            return _new(ExtType, (code, make(value, self.pack)))
+            return new(ExtType, (code, make(value, self.pack)))
         if self.level >= DEPTH_MAX:
             raise Refused(value, _TOO_DEEP, whole=True)
         siblings = self.tallest
@@ -119,7 +116,7 @@ class _Writing:
                 self.bytearrays |= has_bytearray
             self.tallest = max(siblings, height)
         self.level -= 1
-        return _new(ExtType, (code, data))
+        return new(ExtType, (code, data))
 
     def check(self, values: list[Any]) -> bool:
         """Refuse foreign values and excessive depth; tell whether bytearrays were written as bytes."""
@@ -224,7 +221,7 @@ class Encoder:
             self._explain(error, [named for record in records for named in named_values(record)])
             raise
         self._idle.append(writing)
-        return _new(Packed, (data[header:], ()))
+        return new(Packed, (data[header:], ()))
 
     def _take(self) -> _Writing:
         try:

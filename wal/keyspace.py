@@ -22,6 +22,7 @@ import xxhash
 from .checked import pack_checked, unpack_checked
 from .errors import LogCorrupt, ThreadNotFound
 from .frame import Header, first_seed
+from .named import new
 from .store import Frame, Position, Row
 from .tables import BLOBS, MARKS, SNAPS, THREADS, ReadTransaction, WriteTransaction
 
@@ -78,31 +79,10 @@ def read_position(txn: ReadTransaction) -> Position:
 def new_row(number: int, thread: str, now: int) -> Row:
     """Return the row of a thread that has no frame yet."""
     seed = first_seed(thread)
-    return Row(
-        number=number,
-        thread=thread,
-        status="running",
-        graph="",
-        step=-1,
-        next=(),
-        due_at=None,
-        seq=0,
-        lsn=0,
-        checksum=seed,
-        epoch=0,
-        frame=b"",
-        created_at=now,
-        updated_at=now,
-        size=0,
-        frames=0,
-        records=0,
-        snapshot_seq=0,
-        since_bytes=0,
-        horizon=0,
-        anchor=seed,
-        anchor_lsn=0,
-        base=0,
-    )
+    # Spelled out by position, as below: status, graph, step, next, due_at, and so on.
+    return new(Row, (
+        number, thread, "running", "", -1, (), None, 0, 0, seed, 0, b"", now, now, 0, 0, 0, 0, 0, 0, seed, 0, 0,
+    ))  # fmt: skip
 
 
 def advance(row: Row, frame: Frame, header: Header, checksum: int) -> Row:
@@ -110,32 +90,12 @@ def advance(row: Row, frame: Frame, header: Header, checksum: int) -> Row:
     size = header.length
     spilled = sum([len(blob.data) for blob in frame.blobs]) if frame.blobs else 0
     status, graph, step, due, due_at = frame.summary
-    # Spelled out by position, since this runs once per commit and a NamedTuple's _replace costs three times as much.
-    return Row(
-        row.number,
-        row.thread,
-        status,
-        graph,
-        step,
-        due,
-        due_at,
-        frame.last,
-        header.lsn,
-        checksum,
-        frame.epoch,
-        frame.id,
-        row.created_at,
-        header.time,
-        row.size + size,
-        row.frames + 1,
-        row.records + frame.records,
-        row.snapshot_seq,
-        row.since_bytes + size + spilled,
-        row.horizon,
-        row.anchor,
-        row.anchor_lsn,
-        row.base,
-    )
+    # Spelled out by position, since this runs once per frame and a NamedTuple's _replace costs three times as much.
+    return new(Row, (
+        row.number, row.thread, status, graph, step, due, due_at, frame.last, header.lsn, checksum, frame.epoch,
+        frame.id, row.created_at, header.time, row.size + size, row.frames + 1, row.records + frame.records,
+        row.snapshot_seq, row.since_bytes + size + spilled, row.horizon, row.anchor, row.anchor_lsn, row.base,
+    ))  # fmt: skip
 
 
 def pack_snapshot(data: bytes, number: int, seq: int) -> bytes:

@@ -43,6 +43,7 @@ from .keyspace import (
     unpack_row,
     unpack_snapshot,
 )
+from .named import new
 from .shelf import Shelf, mark
 from .shelves import Shelves
 from .store import Committed, Conflict, Frame, Group, Position, Row, Snapshot, Store, Verdict
@@ -99,7 +100,7 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
             if timed and not self._has_due:
                 txn.abandon()
                 return None
-            position, verdicts, sealed, new = self._seal_frames(frames, position, rows)
+            position, verdicts, sealed, begun = self._seal_frames(frames, position, rows)
             changed = {}
             blobs = list(group.blobs)
             for frame, verdict in zip(frames, verdicts, strict=True):
@@ -130,9 +131,9 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
             items.append((POSITION_KEY, pack_position(position)))
             items.sort()
             txn.put_many(THREADS, items)
-            for thread, key in new:
+            for thread, key in begun:
                 txn.put(NAMES, name_key(thread), key)
-        self._numbers.update(new)
+        self._numbers.update(begun)
         self._remember(number, position, rows)
         return verdicts
 
@@ -154,12 +155,14 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
                 return None
             now = max(time.time_ns(), position.time)
             lsn, size = position.lsn + 1, len(body)
-            header = Header(count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, size, 0)
+            header = new(
+                Header, (count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, size, 0)
+            )
             data, checksum = seal(header, body, row.checksum)
             row = advance(row, frame, header, checksum)
             threads = position.threads + is_new
             sweep = position.sweep
-            position = Position(lsn, position.frames + 1, position.size + size, threads, now, sweep)
+            position = new(Position, (lsn, position.frames + 1, position.size + size, threads, now, sweep))
             key = number_key(row.number)
             txn.append(LOG, ((number_key(lsn), data),))
             txn.put(THREADS, key, pack_row(row))
@@ -171,7 +174,7 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
         self._numbers[thread] = key
         rows[thread] = row
         self._remember(number, position, rows)
-        return Committed(lsn)
+        return new(Committed, (lsn,))
 
     def fence(self, thread: str) -> Row | None:
         """Raise a thread's epoch above that of any owner, durably; return the new row."""
@@ -380,27 +383,29 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
         now = max(time.time_ns(), position.time)
         verdicts: list[Verdict] = []
         sealed: list[tuple[bytes, bytes]] = []
-        new: list[tuple[str, bytes]] = []
+        begun: list[tuple[str, bytes]] = []
         for frame in frames:
             row = rows.get(frame.thread)
             if row is None and frame.after == 0:
                 threads += 1
                 row = new_row(threads, frame.thread, now)
-                new.append((frame.thread, number_key(threads)))
+                begun.append((frame.thread, number_key(threads)))
             elif row is None or row.seq != frame.after or row.epoch > frame.epoch:
                 verdicts.append(Conflict(0, 0) if row is None else Conflict(row.seq, row.epoch))
                 continue
             lsn += 1
             length = len(frame.body)
             _, after, last, count, epoch, frame_id, body, *_ = frame
-            header = Header(count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, length, 0)
+            header = new(
+                Header, (count, lsn, row.number, after, last, row.lsn, epoch, frame_id, now, length, 0)
+            )
             data, checksum = seal(header, body, row.checksum)
             rows[frame.thread] = advance(row, frame, header, checksum)
             sealed.append((number_key(lsn), data))
             size += length
-            verdicts.append(Committed(lsn))
+            verdicts.append(new(Committed, (lsn,)))
         frames_held = position.frames + len(sealed)
-        return Position(lsn, frames_held, size, threads, now, position.sweep), verdicts, sealed, new
+        return Position(lsn, frames_held, size, threads, now, position.sweep), verdicts, sealed, begun
 
     def _put_snapshots(
         self, txn: WriteTransaction, snapshots: Sequence[Snapshot], rows: dict[str, Row]

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .blob import Blob
-from .codec import GLOBAL, Decoder, Encoder, Registry
+from .codec import GLOBAL, Decoder, Registry
 from .core import Core
 from .errors import LogClosed, LogFailed, LogFull, WalgraphError
 from .frame import Summary
@@ -77,7 +77,7 @@ class Writer:
         self._strict = values.strict
         self._shared = values.shared
         self._fetch = values.fetch
-        self._encode = Encoder().records
+        self._encode = core.encoder.records
         self._lock = threading.RLock()
         self._released = False
         self._knows_why = False
