@@ -190,7 +190,7 @@ def test_a_thread_cut_to_nothing_goes_on(store: Store) -> None:
 
 def test_a_long_thread_is_cut_in_several_transactions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The anchor moves with every transaction, so that each leaves a whole log."""
-    monkeypatch.setattr("walgraph.wal.table_store.CUT", 3)
+    monkeypatch.setattr("walgraph.wal.truncating.CUT", 3)
     filled(store, count=20)
     store.commit(Group(snapshots=(Snapshot("t", 18, b"18"),)))
     assert store.truncate("t", 18) == 18
