@@ -19,6 +19,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..wal.fault import reach
+
 if TYPE_CHECKING:
     from ..wal.log import Log
     from ..wal.mail import Message
@@ -69,4 +71,5 @@ class Mailroom:
             if message is None or (until is not None and message.sent_at > until):
                 return None
             self._taken[name] = message.number
+            reach("mail: signal taken")
             return message

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.errors import NonDeterminism
 from ..wal.codec import Decoder
+from ..wal.fault import reach
 from ..wal.head import nanoseconds
 from ..wal.log_reading import checked_name
 from ..wal.record import SignalReceived, TimerFired, TimerSet
@@ -238,10 +239,13 @@ def _waiting(
             if room is not None and (message := room.take(name, place, due)) is not None:
                 received = received_from(run.scope, path, position, now, message, run)
                 yield (received,)
+                reach("mail: receipt recorded")
                 held = _held(context, asked, position)
                 return received.payload if held is None else held.payload
             if due is not None and now >= due:
+                reach("timer: over")
                 yield (TimerFired(run.scope, path, position, now),)
+                reach("timer: recorded")
                 return _answer(asked, None)
             if due is not None and now < at and asked.kind != "until":
                 at, due = now, now + (due - at)

@@ -44,6 +44,7 @@ from .backup_format import (
 )
 from .backup_target import Target, open_target
 from .errors import BackupDamaged, BackupMismatch
+from .fault import reach
 from .frame import FIELD_BYTES, HEADER_BYTES
 from .keyspace import chunk_key, number_key, read_position
 from .progress import Progress, say_nothing
@@ -113,11 +114,13 @@ def backup(
         manifest = work.manifest()
         chunks = [chunk for table in names for chunk in work.table(table)]
     manifest = manifest._replace(chunks=tuple(chunks))
+    reach("backup: before the manifest")
     try:
         place.write(manifest_name(manifest.generation), pack_manifest(manifest), new=True)
     except FileExistsError:
         message = f"Another backup to {place} ended while this one was made, which was given up."
         raise BackupMismatch(message, hint="Let one backup at a time write to a target.") from None
+    reach("backup: manifest written")
     pruned = 0 if keep is None else prune(place, keep)
     return Backup(
         manifest.generation,
@@ -149,6 +152,7 @@ def prune(target: Target, keep: int) -> int:
     gone, kept = there[:-keep], there[-keep:]
     for manifest in gone:
         target.delete(manifest_name(manifest.generation))
+        reach("backup: manifest removed")
     named = {chunk.name for manifest in kept for chunk in manifest.chunks}
     newest = name_chunk(kept[-1].generation + 1, b"").rpartition("/")[0] if kept else ""
     for name in target.names(CHUNKS):
@@ -342,6 +346,7 @@ class _Work:
         if same is not None and same.table == chunk.table:
             return same
         self.target.write(name, data)
+        reach("backup: chunk written")
         if not is_whole(self.target.read(name), chunk):
             message = f"{self.target} gave back other bytes than were written as {name}."
             raise BackupDamaged(

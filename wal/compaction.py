@@ -36,6 +36,7 @@ from .core import is_open
 from .directory import check_file, hold, sync_directory, walk_pages
 from .environment import open_environment
 from .errors import LogCorrupt, LogFull, LogInUse, ThreadBusy
+from .fault import reach
 from .lmdb_store import translate
 from .log import Log
 from .log_reading import ThreadId, as_thread_id
@@ -91,6 +92,7 @@ def compact(log: Log, keep: Mapping[ThreadId, int] | None = None, *, apply: bool
             cuts.append(cut)
             if apply:
                 log.truncate(thread, upto)
+                reach("compaction: thread cut")
     gone = {cut.thread_id: cut.horizon for cut in cuts}
     blobs, size = sweep(log.store) if apply else _count_unused(log.store, gone)
     return Compaction(apply, tuple(cuts), blobs, size)
@@ -128,6 +130,7 @@ def sweep(store: Store, pace: Callable[[int], None] | None = None) -> tuple[int,
         LogInUse: Another sweep began meanwhile.
     """
     token = store.begin_sweep()
+    reach("compaction: sweep begun")
     candidates = store.digests()
     live = named_blobs(store, {}, pace)
     unused = [digest for digest in candidates if digest not in live]
@@ -147,9 +150,11 @@ def sweep(store: Store, pace: Callable[[int], None] | None = None) -> tuple[int,
 
         if pace is not None:
             pace(len(batch))
+        reach("compaction: before values go")
         removed += store.sweep(token, choose)
         size += sum(sizes[digest] for digest in chosen)
     store.end_sweep(token)
+    reach("compaction: sweep ended")
     return removed, size
 
 
@@ -221,10 +226,14 @@ def shrink(path: str | os.PathLike[str]) -> tuple[int, int]:
             raise _copy_failed(error, place) from error
         finally:
             environment.close()
+        reach("shrink: copied")
         _sync_file(copy)
+        reach("shrink: copy flushed")
         _verify(fresh)
         copy.replace(data)
+        reach("shrink: replaced")
         sync_directory(place)
+        reach("shrink: name flushed")
         return before, data.stat().st_size
     finally:
         copy.unlink(missing_ok=True)

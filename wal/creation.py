@@ -29,6 +29,7 @@ import lmdb
 
 from .directory import hold, is_there, sync_directory
 from .errors import LogExists, LogFull, LogInUse, LogReadOnly
+from .fault import reach
 from .tables import META, TABLE_NAMES
 
 FORMAT = 1
@@ -84,13 +85,17 @@ def make(path: str, fill: Callable[[Path], None], move: Callable[[Path, Path], N
         _remove_leftovers(place)
         fresh, lock = _fresh_directory(place)
         try:
+            reach("creation: directory made")
             (fresh / UNSETTLED).touch(mode=0o600)
             fill(fresh)
+            reach("creation: filled")
             move(fresh, place)
+            reach("creation: renamed")
         finally:
             if lock is not None:
                 os.close(lock)
         sync_directory(str(place.parent))
+        reach("creation: name flushed")
         (place / UNSETTLED).unlink(missing_ok=True)
     except PermissionError as error:
         message = f"No log can be made at {path}: {error.strerror}."

@@ -24,6 +24,7 @@ from .blob import Blob, digest
 from .codec import Encoder, Packed
 from .core import Core, Keeper, Options, Policy, memory_core, open_core
 from .errors import StaleWriter
+from .fault import reach
 from .flush import LMDB_FLAGS, Fsync
 from .head import to_head
 from .keyspace import not_found
@@ -139,6 +140,7 @@ class Log(LogReading):
         if if_busy == "steal":
             former = core.claims.steal(thread, claim)
             if former is not None or core.claims.is_unlocked(thread):
+                reach("claim: taken")
                 return self._take_over(core, thread, claim, former)
         else:
             core.claims.take(thread, claim, timeout=0.0 if if_busy == "raise" else timeout)
@@ -166,6 +168,7 @@ class Log(LogReading):
         core = self._live(write=True)
         thread = as_thread_id(thread_id)
         core.committer.put_snapshot(Snapshot(thread, seq, packed.data, tuple(packed.blobs)))
+        reach("snapshot: queued")
         owner = core.claims.holder(thread)
         if isinstance(owner, _Claim) and owner.writer is not None:
             owner.writer.note_snapshot(seq)
@@ -384,6 +387,7 @@ class Log(LogReading):
         try:
             core.committer.flush_thread(thread)
             row = core.store.fence(thread)
+            reach("claim: fenced off")
         except BaseException:
             core.claims.give_back(thread, claim)
             raise

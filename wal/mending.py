@@ -26,6 +26,7 @@ from .core import is_open
 from .creation import create_filled, make
 from .directory import hold, sync_directory
 from .errors import LogCorrupt, LogInUse, LogNotFound
+from .fault import reach
 from .frame import Header, Summary, peek
 from .item_layout import (
     ITEM,
@@ -141,7 +142,9 @@ def put_in_place(place: Path, fill: Callable[[Path], None], word: str) -> Path:
         (aside / "data.mdb").hardlink_to(place / "data.mdb")
         sync_directory(str(aside))
         sync_directory(str(place.parent))
+        reach("repair: kept aside")
         (fresh / "data.mdb").replace(place / "data.mdb")
+        reach("repair: replaced")
         sync_directory(str(place))
 
     make(str(place), fill, swap)

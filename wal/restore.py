@@ -30,6 +30,7 @@ from .backup_target import Target, open_target
 from .building import Builder, builder, verified
 from .creation import create_filled, refuse_existing
 from .errors import BackupDamaged, BackupNotFound
+from .fault import reach
 from .frame import Header, Summary, peek
 from .keyspace import (
     POSITION_KEY,
@@ -133,7 +134,9 @@ def restore(
             tables.put(META, sorted(facts.items()))
         if cut is not None:
             _summarise(fresh, cut, summarise)
+        reach("restore: filled")
         report = verified(fresh, str(target), progress)
+        reach("restore: verified")
         made.append(Restored(place, manifest.generation, position.lsn, position.time, report))
 
     create_filled(place, fill)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from .checked import name_key
 from .errors import LogCorrupt, ThreadDeleted, WalgraphError
+from .fault import reach
 from .mail import Mail, Message, Stamp
 from .mail_layout import (
     AGE,
@@ -78,6 +79,7 @@ class TableMail(Mail):
         """
         self.prepare()
         box = box_of(thread)
+        reach("mail: before a signal")
         with self._tables.write() as txn:
             if txn.get(MAIL, GONE + box) is not None and txn.get(NAMES, name_key(thread)) is None:
                 message = f"Thread {thread!r} was deleted, so the signal {name!r} would reach nobody."
@@ -93,6 +95,7 @@ class TableMail(Mail):
             if not head.waiting:
                 txn.put(MAIL, FULL + box, b"")
             txn.put(MAIL, head_key(box), pack_head(Head(thread, number, head.waiting + 1, known), box))
+        reach("mail: signal left")
         return True
 
     def first(self, thread: str, name: str, after: int = 0) -> Message | None:
