@@ -29,7 +29,6 @@ import lmdb
 
 from .directory import hold, is_there, sync_directory
 from .errors import LogExists, LogFull, LogInUse, LogReadOnly
-from .fault import reach
 from .tables import META, TABLE_NAMES
 
 FORMAT = 1
@@ -78,6 +77,8 @@ def make(path: str, fill: Callable[[Path], None], move: Callable[[Path, Path], N
         LogReadOnly: This process must not write there.
         LogFull: The disk is full.
     """
+    from .fault import reach  # most processes make no log
+
     place = Path(path)
     fresh = None
     try:

@@ -94,8 +94,11 @@ def ended(child: int, errors: Path, options: int = 0) -> int:
     status = os.waitpid(child, options)[1]
     if os.WIFSTOPPED(status):
         return -child
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, errors.read_text()
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    code = os.waitstatus_to_exitcode(status)
+    assert code <= 0, (
+        f"it ended with {code}: {errors.read_text() if errors.exists() else 'nothing was raised'}"
+    )
+    return -code
 
 
 def reached(body: Callable[[], object], folder: Path) -> Counter[str]:

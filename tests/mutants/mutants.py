@@ -123,7 +123,7 @@ MUTANTS = (
         "a new log is renamed to its place before it is filled",
         "wal/creation.py",
         (
-            "            fill(fresh)\n            move(fresh, place)\n",
+            '            fill(fresh)\n            reach("creation: filled")\n            move(fresh, place)\n',
             "            move(fresh, place)\n            fill(place)\n",
         ),
         found_by="wal/test_environment.py::test_a_kill_during_creation_leaves_nothing_or_a_log",
@@ -131,7 +131,7 @@ MUTANTS = (
     mutant(
         "the folder of a shrunken log is not flushed",
         "wal/compaction.py",
-        ("        copy.replace(data)\n        sync_directory(place)\n", "        copy.replace(data)\n"),
+        ('        sync_directory(place)\n        reach("shrink: name flushed")\n', ""),
         found_by=f"{POWER}[shrink]",
     ),
     mutant(
