@@ -162,8 +162,8 @@ MUTANTS = (
         "a snapshot stands for one record less than it holds",
         "engine/recorder.py",
         (
-            "self.log.put_snapshot(self.thread, state.seq, packed)",
-            "self.log.put_snapshot(self.thread, state.seq - 1, packed)",
+            "log.put_snapshot(self.thread, state.seq, ",
+            "log.put_snapshot(self.thread, state.seq - 1, ",
         ),
         found_by="simulation/test_laws.py::test_the_laws_hold_with_a_snapshot_at_every_step",
     ),
@@ -172,8 +172,8 @@ MUTANTS = (
         "engine/recorder.py",
         ("            if self._busy or state.seq != writer.seq:\n", "            if self.log is None:\n"),
         (
-            "self.log.put_snapshot(self.thread, state.seq, packed)",
-            "self.log.put_snapshot(self.thread, writer.seq, packed)",
+            "log.put_snapshot(self.thread, state.seq, ",
+            "log.put_snapshot(self.thread, self.writer.seq, ",
         ),
         found_by="engine/test_recorder.py::test_no_snapshot_is_taken_while_another_hand_appends",
     ),
