@@ -126,8 +126,11 @@ def judged(mutant: Mutant, suite: Sequence[str] = SUITE) -> Verdict:
     """Make one mistake in a copy of the tree, and see which test finds it."""
     with tempfile.TemporaryDirectory(prefix="walgraph-mutant-") as folder:
         tree = copied(Path(folder))
-        made(mutant, tree)
         began = time.monotonic()
+        try:
+            made(mutant, tree)
+        except ValueError as error:
+            return Verdict(mutant.name, "", f"it cannot be made: {error}", 0.0)
         test, how = tried(tree, mutant.found_by, FIRST_SECONDS) if mutant.found_by else ("", "")
         if not test and suite:
             test, how = tried(tree, suite, REST_SECONDS)

@@ -170,7 +170,6 @@ MUTANTS = (
     mutant(
         "a snapshot is taken from a state that the log is ahead of",
         "engine/recorder.py",
-        ("            if self._busy or state.seq != writer.seq:\n", "            if self.log is None:\n"),
         (
             "log.put_snapshot(self.thread, state.seq, ",
             "log.put_snapshot(self.thread, self.writer.seq, ",
