@@ -82,7 +82,7 @@ def schemas(library: Any, kind: str, *, is_inner: bool) -> dict[str, Any]:
         # What a graph returns of these depends, in LangGraph, on whether its last step wrote something else.
         fields = {key: typ for key, typ in fields.items() if key not in FLEETING}
     some = {key: fields[key] for key in ("trace", "total", "x")}
-    own = {"trace": fields["trace"], "secret": str, "private": Annotated[list[str], operator.add]}
+    own = {"trace": fields["trace"], **PRIVATE}
     if kind == "dataclass":
         defaults = [(key, typ, dataclasses.field(default=None)) for key, typ in fields.items()]
         state: Any = dataclasses.make_dataclass("State", defaults)
@@ -107,6 +107,8 @@ DEFAULTS = {
     "fleeting": "", "any": "", "untracked": "",
 }  # fmt: skip
 FLEETING = ("fleeting", "any", "untracked")
+PRIVATE = {"secret": str, "private": Annotated[list[str], operator.add]}
+"""The keys that are only in a node's own schema, so no graph returns them."""
 OUTPUT = ("trace", "total", "last")
 """The keys that a graph with an output schema of its own returns."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from langchain_core.messages import convert_to_messages
-from parity.building import OUTPUT
+from parity.building import OUTPUT, PRIVATE
 from parity.looking import is_steered, repeated, rival_errors
 from parity.showing import Chunk, Ended, Snapshot, Started, Task
 from parity.watching import Seen
@@ -387,8 +387,9 @@ def results_are_what_tasks_wrote(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
 
     def task(their: Task, our: Task) -> Task:
         if isinstance(our.result, dict) and isinstance(their.result, dict):
-            returned = {key: value for key, value in our.result.items() if key in OUTPUT}
-            if their.result == returned:
+            whole = {key: value for key, value in our.result.items() if key not in PRIVATE}
+            narrow = {key: value for key, value in whole.items() if key in OUTPUT}
+            if their.result in (whole, narrow):
                 return their._replace(result=our.result)
         return their
 
