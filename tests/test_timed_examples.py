@@ -39,11 +39,11 @@ def test_an_approval_waits_for_a_week() -> None:
 
 
 def test_an_approval_survives_being_killed(tmp_path: Path) -> None:
-    """Whenever its process is killed, the next one asks, reminds and receives what is left of it, once."""
+    """It waits five seconds for real; whenever its process is killed, the next one asks and reminds, once."""
     seed, said = random.Random(12), ""
     for life in range(30):
         process = subprocess.Popen(
-            [sys.executable, str(APPROVAL), str(tmp_path / "log"), "1"], stdout=subprocess.PIPE, text=True
+            [sys.executable, str(APPROVAL), str(tmp_path / "log"), "5"], stdout=subprocess.PIPE, text=True
         )
         if life < 6:
             time.sleep(seed.uniform(0.3, 1.2))

@@ -48,6 +48,18 @@ def test_a_short_sleep_is_waited_for_in_place(way: Way, log: Log) -> None:
     assert log.head("t").status == "done"
 
 
+@pytest.mark.parametrize(("seconds", "is_parked"), [(60, False), (60.5, True)])
+def test_a_minute_is_the_longest_sleep_in_place(way: Way, log: Log, seconds: float, is_parked: bool) -> None:
+    """Where nobody said ``park_after``."""
+
+    def a(_):
+        yield lambda: sleep(seconds)
+        return {"a": 1}
+
+    with at_noon():
+        assert ("__suspended__" in way.invoke(in_turn(way, log, a), {})) == is_parked
+
+
 def test_a_long_sleep_parks_the_run_until_it_is_due(way: Way, log: Log, durability: str) -> None:
     """It ends as sleeping, is found by its time, stays asleep before it, and goes on after it."""
     ran: list[str] = []

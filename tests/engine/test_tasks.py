@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 
 import pytest
 from helpers import THREAD, chain, steps_of
@@ -15,6 +17,7 @@ from walgraph import (
     entrypoint,
     task,
 )
+from walgraph.wal.record import TaskFailed, TaskFinished
 
 EAGER = RetryPolicy(initial_interval=0, jitter=False, max_attempts=3, retry_on=ValueError)
 
@@ -95,6 +98,37 @@ def test_a_task_nobody_waits_for_is_waited_for_by_the_step(way, log) -> None:
     assert way.invoke(workflow, 7) == "ended"
     assert done == [7]
     assert steps_of(log).count("TaskFinished") == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_task_ends_after_the_calls_that_it_started(way, log, fails) -> None:
+    """Whether it returns or raises: what it did not wait for is recorded before its own outcome is."""
+
+    @task
+    def slowly(x):
+        time.sleep(0.05)
+        return x
+
+    @task
+    @way.node
+    def starts():
+        slowly(1)
+        if fails:
+            raise ValueError("no luck")
+
+    @entrypoint(log)
+    @way.flow
+    def workflow(x):
+        return (yield starts())
+
+    with pytest.raises(ValueError, match="no luck") if fails else contextlib.nullcontext():
+        way.invoke(workflow, 0)
+    ended = [
+        record.path
+        for _, record in log.read("t")
+        if isinstance(record, TaskFinished | TaskFailed) and len(record.path) > 1
+    ]
+    assert ended == [("workflow", 0, 0), ("workflow", 0)]
 
 
 def test_a_failed_task_that_nobody_waits_for_does_not_fail_the_run(way, log) -> None:

@@ -138,6 +138,29 @@ def test_a_killed_workers_run_is_taken_over(way: Way, tmp_path: Path, is_killed:
         assert 0 < len(called) <= 10
 
 
+def test_a_worker_leaves_alone_what_it_has_no_program_for(way: Way, log: Log) -> None:
+    """What was handed over waits, what crashed is listed; a worker that has the graph does both."""
+    mine = chain(leaves("a")).compile(log, name="mine")
+    control = RunControl()
+    control.request_drain()
+    with pytest.raises(GraphDrained):
+        chain(leaves("a"), leaves("b")).compile(log, name="other").invoke(
+            {"trail": []}, on("drained"), control=control
+        )
+    waits = submit("other", {"trail": []}, "waits", log=log)
+    with working(way, log, mine) as worker:
+        until(lambda: worker.left)
+        assert result(way, submit(mine, {"trail": []})) == {"trail": ["a"]}
+        assert [(each.thread_id, each.reason) for each in worker.left] == [
+            ("drained", "no program here for graph 'other'")
+        ]
+        assert waits.status() == "queued"
+    whole = chain(leaves("a"), leaves("b")).compile(log, name="other")
+    with working(way, log, [mine, whole]):
+        assert result(way, waits) == {"trail": ["a", "b"]}
+        until(lambda: log.head("drained").status == "done")
+
+
 def test_two_workers_that_race_for_a_thread_carry_it_on_once(way: Way, log: Log) -> None:
     """Each of many runs is carried out by one of them, and neither says a word about the others."""
     told: list[str] = []
