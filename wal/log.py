@@ -30,7 +30,7 @@ from .keyspace import not_found
 from .log_reading import LogReading, ThreadId, as_thread_id, checked_name
 from .promise import renewed
 from .record import Reference
-from .store import Row, Snapshot
+from .store import Row, Snapshot, Store
 from .writer import Values, Writer
 
 if TYPE_CHECKING:
@@ -289,24 +289,16 @@ class Log(LogReading):
 
     def items(self, *, cached: bool = False, write: bool = False) -> Items:
         """Return what stores, or caches, keep beside the records; ``write``: to change it."""
-        core = self._live(write=write)
-        if write and core.committer.failure is not None:
-            raise renewed(core.committer.failure)
-        return core.store.cached if cached else core.store.items
+        store = self._beside(write=write)
+        return store.cached if cached else store.items
 
     def submissions(self, *, write: bool = False) -> Submissions:
         """Return the runs that were handed over; ``write``: to change what becomes of them."""
-        core = self._live(write=write)
-        if write and core.committer.failure is not None:
-            raise renewed(core.committer.failure)
-        return core.store.submissions
+        return self._beside(write=write).submissions
 
     def schedules(self, *, write: bool = False) -> Schedules:
         """Return the schedules; ``write``: to change them, or to hand over what is due."""
-        core = self._live(write=write)
-        if write and core.committer.failure is not None:
-            raise renewed(core.committer.failure)
-        return core.store.schedules
+        return self._beside(write=write).schedules
 
     @property
     def watch(self) -> Watch:
@@ -375,6 +367,13 @@ class Log(LogReading):
                         core.committer.flush()
                 finally:
                     core.release()
+
+    def _beside(self, *, write: bool) -> Store:
+        """Return what keeps tables beside the records; to change them, only while commits succeed."""
+        core = self._live(write=write)
+        if write and core.committer.failure is not None:
+            raise renewed(core.committer.failure)
+        return core.store
 
     def _claimed(self, thread_id: ThreadId) -> _Held:
         return _Held(self._live(write=True), as_thread_id(thread_id))
