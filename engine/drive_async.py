@@ -146,6 +146,8 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
     effects = loop.effects()
     send: Any = effects.send
     answer: Any = None
+    # Asked for anew after each yield only, since the consumer may go on in another task; asking costs a microsecond.
+    me = asyncio.current_task()
     try:
         while True:
             try:
@@ -162,7 +164,7 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
                 else:
                     if performer.is_alone(effect.jobs):
                         if attendance is not None:
-                            attendance.performs(asyncio.current_task())
+                            attendance.performs(me)
                         answer = [await performer.perform(effect.jobs[0])]
                         if attendance is not None:
                             attendance.performs(None)
@@ -170,12 +172,13 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
                         performer.start(effect.jobs)
                         while not performer.ended:
                             if attendance is not None:
-                                attendance.performs(asyncio.current_task())
+                                attendance.performs(me)
                             await performer.changed()
                             if attendance is not None:
                                 attendance.performs(None)
                             while sink is not None and sink.queue:
                                 yield sink.queue.popleft()
+                                me = asyncio.current_task()
                         answer = performer.taken()
                     if attendance is not None and attendance.cancelled is not None:
                         answer = await performer.stop(effect.jobs, answer, attendance.cancelled.stopped())
@@ -193,6 +196,7 @@ async def adrive(run: Run, loop: Loop, sink: Sink | None, ends: list[End]) -> As
                 send, answer = effects.throw, error
             while sink is not None and sink.queue:
                 yield sink.queue.popleft()
+                me = asyncio.current_task()
     finally:
         # With outcomes left over the consumer went away, or was cancelled; what ended is recorded all the same.
         for done in await performer.cancel():

@@ -58,10 +58,11 @@ class Performer:
             clock.begins(jobs)
         self._running += len(jobs)
         self.is_idle = False
-        for job in jobs:
-            assert self._pool is not None
+        if self._pool is not None:
             # Nodes see the context variables of whoever called the graph, in whatever thread they run.
-            self._pool.submit(functools.partial(contextvars.copy_context().run, self._run, job))
+            self._pool.start(
+                [functools.partial(contextvars.copy_context().run, self._run, job) for job in jobs]
+            )
         while True:
             with self._changed:
                 while not self._ended and not (sink is not None and sink.queue):

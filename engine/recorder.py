@@ -261,12 +261,11 @@ class Recorder:
             self._save()
             self.writer.flush()
 
-    def settle_soon(self) -> Future[None] | None:
-        """Do what ``settle`` does without blocking; None where there is nothing to wait for."""
-        if self.writer is None:
-            return None
-        self._save()
-        return self.writer.flush_soon()
+    async def asettle(self) -> None:
+        """Do what ``settle`` does, without blocking the event loop while the log flushes."""
+        if self.writer is not None:
+            self._save()
+            await asyncio.shield(self.writer.flush_async())
 
     def _lead_or_join(
         self, records: Sequence[Record], base: ThreadState | None, draft: ThreadState | None

@@ -120,7 +120,9 @@ def finished(job: Job, writes: list[Write], targets: list[Target]) -> Done:
     node, path = job.node, job.path
     kept, untracked = split_untracked(job.run.program, writes)
     goto = (*targets, *node.targets) if targets else node.targets
-    return Done(path, (TaskFinished(job.run.scope, path, kept, goto),), None, untracked)
+    return new(
+        Done, (path, (new(TaskFinished, (job.run.scope, path, kept, goto, None)),), None, untracked, False)
+    )
 
 
 def finished_plainly(job: Job, update: dict[str, Any]) -> Done:

@@ -422,9 +422,7 @@ class Session:
         """Do what ``finish`` does without blocking the event loop."""
         if self.parent is None:
             self._settled = True
-            future = self.run.recorder.settle_soon()
-            if future is not None:
-                await asyncio.shield(asyncio.wrap_future(future))
+            await self.run.recorder.asettle()
             end = self._last_word(end)
         return self._given(end)
 

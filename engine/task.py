@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..replay.errors import InvalidUpdateError, NonDeterminism
 from ..replay.state import UNROUTED
 from ..wal.codec import Encoder
+from ..wal.named import new
 from . import clock
 from .attempt import Attempts
 from .context import OVER, current
@@ -88,7 +89,7 @@ def attempts(job: Job) -> Generator[Wish, Any, Done]:
                 # A result that means nothing to the graph any more is as good as none.
                 if found is not None and not isinstance(fitting := _returned(job, found[0], None), Done):
                     return (yield from routed(job, *fitting))._replace(is_cached=True)
-            wish = Call(node.callee, value, job.timeout)
+            wish = new(Call, (node.callee, value, job.timeout))
             # A return that means nothing fails the attempt, as if the body had raised.
             returned = yield from tried(wish, context, node.retry, job.outcome, meant)
             if not node.branches:

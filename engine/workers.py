@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -38,13 +38,19 @@ DEFAULT_LIMIT = min(32, (os.cpu_count() or 1) + 4)
 class Work(Generic[T]):
     """One piece of work, taken once."""
 
-    __slots__ = ("_call", "_pool", "_taken", "future")
+    __slots__ = ("_call", "_future", "_pool", "_taken")
 
-    def __init__(self, call: Callable[[], T], pool: Pool, future: Future[T]) -> None:
+    def __init__(self, call: Callable[[], T], pool: Pool, future: Future[T] | None = None) -> None:
         self._call = call
         self._pool = pool
         self._taken = threading.Lock()
-        self.future = future
+        self._future = future
+
+    @property
+    def future(self) -> Future[T]:
+        """What takes what comes of the work."""
+        assert self._future is not None, "the work was given to somebody who waits for it"
+        return self._future
 
     def run_if_free(self) -> bool:
         """Run the work here unless somebody took it or the pool is at its limit; return whether it was run."""
@@ -61,15 +67,18 @@ class Work(Generic[T]):
 
     def run(self) -> None:
         """Run the work, which the caller has taken."""
+        if self._future is None:
+            self._call()
+            return
         # Whoever was given the future may have cancelled it; what runs goes on, and tells nobody.
         try:
             result = self._call()
         except BaseException as error:
             with suppress(InvalidStateError):
-                self.future.set_exception(error)
+                self._future.set_exception(error)
             return
         try:
-            self.future.set_result(result)
+            self._future.set_result(result)
         except InvalidStateError:
             return
 
@@ -111,6 +120,15 @@ class Pool:
             if self._idle < len(self._queue) and len(self._threads) < self._limit + self._resting:
                 self._start()
         return work
+
+    def start(self, calls: Sequence[Callable[[], None]]) -> None:
+        """Queue calls that tell by themselves what comes of them, all at once; they must not raise."""
+        works: list[Work[object]] = [Work(call, self) for call in calls]
+        with self._condition:
+            self._queue.extend(works)
+            self._condition.notify(len(works))
+            while self._idle < len(self._queue) and len(self._threads) < self._limit + self._resting:
+                self._start()
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._work, name=self._name, daemon=True)

@@ -224,6 +224,21 @@ def test_a_fan_out_shares_its_commits(tmp_path: Path) -> None:
         assert stored(log) / 500 <= 40
 
 
+def test_a_task_of_a_fan_out_calls_few_functions() -> None:
+    """What this thread does for each task of a wide step, beside what the threads of the pool do."""
+    found = []
+    for tasks in (50, 50 + STEPS):
+        builder = StateGraph(Chat)
+        builder.add_node("one", lambda number: {"messages": [str(number)]})
+        builder.add_conditional_edges(START, lambda _, tasks=tasks: [Send("one", n) for n in range(tasks)])
+        graph = builder.compile()
+        graph.invoke({"messages": []})
+        found.append(calls_of(lambda graph=graph: graph.invoke({"messages": []})))
+    (few, few_c), (many, many_c) = found
+    assert (many - few) / STEPS <= 22
+    assert (many_c - few_c) / STEPS <= 28
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_step_is_few_bytes(tmp_path: Path, mode: str) -> None:
     """A step records what it wrote and little else, and what it did not write costs nothing."""
@@ -260,6 +275,27 @@ def test_one_loop_shares_its_commits(tmp_path: Path) -> None:
         before = groups(log)
         asyncio.run(all_of_them())
         assert 50 * 11 / (groups(log) - before) >= 10
+
+
+def test_a_step_on_an_event_loop_calls_few_functions(tmp_path: Path) -> None:
+    """The same as for one run, where many wait for the disk together; the flusher's thread is not counted."""
+    found = []
+    with Log.open(tmp_path / "log") as log:
+        for steps in (10, 30):
+            graph = chain(log, steps, acount)
+
+            async def all_of_them(graph: Any = graph, steps: int = steps) -> None:
+                await asyncio.gather(
+                    *(
+                        graph.ainvoke({"x": 0, "large": ""}, config((steps, number)), durability="sync")
+                        for number in range(20)
+                    )
+                )
+
+            found.append(calls_of(lambda run=all_of_them: asyncio.run(run())))
+    (short, short_c), (long, long_c) = found
+    assert (long - short) / (20 * 20) <= 100
+    assert (long_c - short_c) / (20 * 20) <= 90
 
 
 def test_threads_share_their_commits(tmp_path: Path) -> None:

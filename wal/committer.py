@@ -59,6 +59,9 @@ QUEUE_GROUPS = 4
 """The queue may hold this many times ``flush_bytes`` before an append has to wait."""
 
 
+_NOTHING = Summary()
+
+
 class _Entry:
     """What one writer has queued: the frame to be, and who owns it."""
 
@@ -73,7 +76,7 @@ class _Entry:
         self.bodies: list[bytes] = []
         self.blobs: list[Blob] = []
         self.received: tuple[tuple[str, int], ...] = ()
-        self.summary: Summary | Callable[[], Summary] = Summary()
+        self.summary: Summary | Callable[[], Summary] = _NOTHING
 
     def frame(self, frame_id: bytes) -> Frame:
         body = self.bodies[0] if len(self.bodies) == 1 else b"".join(self.bodies)

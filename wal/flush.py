@@ -75,7 +75,9 @@ class Flusher:
 
     def hurry(self) -> None:
         """Make the flusher look at once; called with the committer's lock held."""
-        self._now.set()
+        if not self._now.is_set():
+            # One that is set and not yet cleared is followed by a look, which waits for the lock that the caller has.
+            self._now.set()
         if self.asleep:
             self.wake()
 

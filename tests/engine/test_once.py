@@ -195,9 +195,9 @@ def test_a_question_cannot_be_asked_in_the_body(way, log, depth) -> None:
 def test_the_state_is_the_fold_of_the_log(way, log, durability, monkeypatch) -> None:
     """Laws 2 and 3, with intents that are open, failed and settled."""
     held = []
-    settle, soon = Recorder.settle, Recorder.settle_soon
+    settle, asettle = Recorder.settle, Recorder.asettle
     monkeypatch.setattr(Recorder, "settle", lambda self: (settle(self), held.append(self))[0])
-    monkeypatch.setattr(Recorder, "settle_soon", lambda self: (held.append(self), soon(self))[1])
+    monkeypatch.setattr(Recorder, "asettle", lambda self: (held.append(self), asettle(self))[1])
 
     def intents():
         program = world.flow.program
