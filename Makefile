@@ -7,6 +7,8 @@ WORKERS ?= 2
 
 # Tests, benchmarks and the demo start processes by the hundred, which should find the package compiled.
 unexport PYTHONDONTWRITEBYTECODE
+# How often benchmarks repeat each measurement at most; they have numbers of their own.
+export ROUNDS
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench bench-peers scaling large fuzz parity powerloss mutants clean
@@ -56,23 +58,34 @@ format: setup ## put the code into shape
 	$(VENV)/bin/ruff check --fix-only --quiet .
 	$(VENV)/bin/ruff format .
 
-bench: setup ## measure, and print tables
+bench: setup ## measure beside the floors, in ROUNDS at most; WRITE=1 puts the tables into the pages
 	$(PYTHON) -m pytest bench -q --timeout=0 --benchmark-only --benchmark-storage=file://build/benchmarks
+	$(if $(WRITE),$(PYTHON) bench/pages.py)
 
 large: setup ## measure verify, compact, backup, restore and export on a log of RECORDS (1000000)
 	$(PYTHON) bench/large_log.py $${RECORDS:-1000000} $${TMPDIR:-/tmp}/walgraph-large
 
-# LangGraph's savers have an environment of their own, so that nothing else here comes to depend on them.
+# LangGraph's savers and DBOS have environments of their own, so that nothing else here comes to depend on them. The
+# programs of a Postgres server come with pgserver where the system has none; what cannot be had is left out, and said.
 PEERS := build/peers
+DBOS  := build/dbos
+PEERS_PIP := -m pip install --quiet --disable-pip-version-check
 
 $(PEERS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --editable . \
-	    'langgraph==1.2.22' 'langgraph-checkpoint-sqlite>=3,<4'
+	$(PEERS)/bin/python $(PEERS_PIP) --editable . pydantic 'langgraph==1.2.22' 'langgraph-checkpoint-sqlite>=3,<4' \
+	    'langgraph-checkpoint-postgres>=3.2' 'psycopg[binary]>=3.2'
+	@command -v postgres >/dev/null || $(PEERS)/bin/python $(PEERS_PIP) pgserver || echo 'no pgserver here: PostgresSaver is left out'
 	@touch $@
 
-bench-peers: setup $(PEERS)/.ready ## run the same work on LangGraph with its savers, and compare
+$(DBOS)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DBOS)
+	$(DBOS)/bin/python $(PEERS_PIP) 'dbos==3.4.0' || { rm -rf $(DBOS); echo 'no dbos here: it is left out'; }
+	@mkdir -p $(DBOS) && touch $@
+
+bench-peers: setup $(PEERS)/.ready $(DBOS)/.ready ## the same work on LangGraph with its savers and on DBOS; ROUNDS, WRITE=1
 	$(PEERS)/bin/python bench/peers.py
+	$(if $(WRITE),$(PYTHON) bench/pages.py)
 
 scaling: setup ## fit how the cost of a step grows with steps, threads, nodes and channels
 	$(PYTHON) bench/scaling.py

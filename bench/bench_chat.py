@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import Annotated, Any, TypedDict
 
-from walgraph import END, START, StateGraph, add_messages
+from libraries import Library, config, looped, merging, walgraph
 
 MESSAGES = 2000
 ROUNDS = 5
@@ -29,21 +29,15 @@ class State(TypedDict):
     messages: Annotated[list, operator.add]
 
 
-class Merged(TypedDict):
-    """A conversation whose messages are merged by their ids."""
-
-    messages: Annotated[list, add_messages]
-
-
 def speak(state: dict[str, Any]) -> dict[str, Any]:
     """Say something."""
     number = len(state["messages"])
     return {"messages": [{"role": "user", "content": TEXT, "id": str(number)}]}
 
 
-def has_more(state: dict[str, Any]) -> str:
+def has_more(state: dict[str, Any]) -> bool:
     """Go on until there are enough messages."""
-    return "speak" if len(state["messages"]) < MESSAGES else END
+    return len(state["messages"]) < MESSAGES
 
 
 def bare() -> None:
@@ -52,24 +46,23 @@ def bare() -> None:
     while True:
         update = speak(state)
         state = {**state, "messages": state["messages"] + update["messages"]}
-        if has_more(state) == END:
+        if not has_more(state):
             return
 
 
-def timed(schema: type, mode: str, log: Any) -> Any:
-    """Return a call that runs the conversation and returns when each message was said."""
+def run(library: Library, mode: str | None, saver: Any, *, merged: bool = False) -> Any:
+    """Return a call that runs the conversation and returns when each message was said; ``merged``: by their ids."""
     times: list[float] = []
 
     def speak_at(state: dict[str, Any]) -> dict[str, Any]:
         times.append(time.perf_counter())
         return speak(state)
 
-    builder = StateGraph(schema).add_node("speak", speak_at).add_edge(START, "speak")
-    graph = builder.add_conditional_edges("speak", has_more).compile(log)
-    config = {"configurable": {"thread_id": "t"}}
+    schema: Any = merging(library) if merged else State
+    graph = looped(library, saver, schema, speak_at, has_more)
 
     def call() -> list[float]:
-        graph.invoke({"messages": []}, config, durability=mode)
+        graph.invoke({"messages": []}, config(), durability=mode)
         return times
 
     return call
@@ -82,13 +75,14 @@ def last_against_first(runs: list[list[float]]) -> float:
 
 def test_chat(race: Any, table: Any, tools: Any) -> None:
     """Run the conversation in each mode, and once with merging by id."""
-    bodies = tools.bodies_of(partial(timed, State, "sync"))
+    ours = partial(run, walgraph())
+    bodies = tools.bodies_of(partial(ours, "sync"))
     results = race(
         {
             "bare loop": tools.bare(bare),
             "LMDB commit": tools.raw_lmdb(bodies),
-            **{mode: tools.logged(partial(timed, State, mode)) for mode in ("sync", "async", "exit")},
-            "add_messages": tools.logged(partial(timed, Merged, "sync")),
+            **{mode: tools.logged(partial(ours, mode)) for mode in ("sync", "async", "exit")},
+            "add_messages": tools.logged(partial(ours, "sync", merged=True)),
         },
         ROUNDS,
         MESSAGES,
@@ -100,6 +94,18 @@ def test_chat(race: Any, table: Any, tools: Any) -> None:
         shown = "sync, add_messages" if mode == "add_messages" else mode
         table.row(title, shown, results[mode], floor, payload=payload)
         growth = last_against_first(results[mode].answers)
-        table.figure(title, shown, f"{growth:.2f} ×", tools.at_most(1.15, growth), "last tenth against first")
+        table.figure(
+            title,
+            shown,
+            f"{growth:.2f} ×",
+            tools.at_most(1.15, growth, " ×", goal="S4"),
+            "last tenth against first",
+        )
         weight = results[mode].bytes_on_disk / payload
-        table.figure(title, shown, f"{weight:.2f} ×", tools.at_most(1.6, weight), "disk against payload")
+        table.figure(
+            title,
+            shown,
+            f"{weight:.2f} ×",
+            tools.at_most(1.6, weight, " ×", goal="S4"),
+            "disk against payload",
+        )

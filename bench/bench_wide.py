@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, TypedDict
 
-from walgraph import END, START, StateGraph
+from libraries import Library, config, looped, walgraph
 
 STEPS = 500
 ROUNDS = 5
@@ -21,9 +21,9 @@ def node(state: dict[str, Any]) -> dict[str, int]:
     return {"c0": state["c0"] + 1}
 
 
-def has_more(state: dict[str, Any]) -> str:
+def has_more(state: dict[str, Any]) -> bool:
     """Go on for some steps."""
-    return "node" if state["c0"] < STEPS else END
+    return state["c0"] < STEPS
 
 
 def full(width: int) -> dict[str, int]:
@@ -34,22 +34,23 @@ def full(width: int) -> dict[str, int]:
 def bare(width: int) -> None:
     """Call the same functions in a loop."""
     state: dict[str, Any] = full(width)
-    while has_more(state) != END:
+    while has_more(state):
         state = {**state, **node(state)}
 
 
-def run(width: int, mode: str, log: Any) -> Any:
+def run(library: Library, mode: str | None, saver: Any, width: int) -> Any:
     """Return a call that runs the graph."""
     schema = TypedDict("State", dict.fromkeys(full(width), int))  # type: ignore[operator, misc]  # made here
-    builder = StateGraph(schema).add_node("node", node).add_edge(START, "node")
-    graph = builder.add_conditional_edges("node", has_more).compile(log)
-    return partial(graph.invoke, full(width), {"configurable": {"thread_id": "t"}}, durability=mode)
+    graph = looped(library, saver, schema, node, has_more)
+    return partial(graph.invoke, full(width), config(), durability=mode)
 
 
 def test_wide(race: Any, table: Any, tools: Any) -> None:
     """Change one of 10 and one of 1,000 channels."""
     contenders = {f"bare {width}": tools.bare(partial(bare, width)) for width in WIDTHS}
-    contenders |= {f"{width}": tools.logged(partial(run, width, "async")) for width in WIDTHS}
+    contenders |= {
+        f"{width}": tools.logged(partial(run, walgraph(), "async", width=width)) for width in WIDTHS
+    }
     results = race(contenders, ROUNDS, STEPS)
     for width in WIDTHS:
         floor = results[f"bare {width}"]

@@ -40,6 +40,12 @@ import pytest
 
 import walgraph
 
+# Workloads are shared with `peers.py`, which runs them as programs: they find one another in this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from measuring import bytes_below, human, written
+from targets import Verdict, save, summary, verdict
+
 PLACE = Path(__file__).resolve().parent.parent / "build" / "bench"
 
 Call = Callable[[], Any]
@@ -60,6 +66,8 @@ class Measured:
     answers: list[Any] = field(default_factory=list)
     """What the call returned in each round."""
     bytes_on_disk: int = 0
+    bytes_written: list[int] = field(default_factory=list)
+    """What each round handed to the disk, where the system says so, and the work ran in this process."""
 
     @property
     def micros(self) -> float:
@@ -67,21 +75,9 @@ class Measured:
         return statistics.median(self.samples) / self.steps * 1e6
 
 
-class Target(NamedTuple):
-    """What is to be reached: a limit on some figure."""
-
-    text: str
-    met: bool
-
-
-def at_most(limit: float, figure: float, what: str = "") -> Target:
-    """Return the target that a figure stays at or below a limit."""
-    return Target(f"≤ {limit:g}{what}", figure <= limit)
-
-
-def at_least(limit: float, figure: float, what: str = "") -> Target:
-    """Return the target that a figure reaches a limit."""
-    return Target(f"≥ {limit:g}{what}", figure >= limit)
+def at_most(limit: float, figure: float, unit: str = "", *, goal: str = "") -> Verdict:
+    """Return what becomes of the target that a figure stays at or below a limit; ``goal`` is its name, S1 to S15."""
+    return verdict(goal, "", figure, limit, unit, at_least=False)
 
 
 class Row(NamedTuple):
@@ -97,7 +93,7 @@ class Row(NamedTuple):
     disk: str
 
 
-HEADINGS = Row("workload", "mode", "µs/step", "floor", "ratio", "target", "met", "on disk")
+HEADINGS = Row("workload", "mode", "µs/step", "floor", "ratio", "target", "reached", "on disk")
 
 
 class Table:
@@ -105,6 +101,7 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.verdicts: list[Verdict] = []
 
     def row(
         self,
@@ -112,7 +109,7 @@ class Table:
         mode: str,
         measured: Measured,
         floor: tuple[str, Measured] | None = None,
-        target: Callable[[float], Target] | None = None,
+        target: Callable[[float], Verdict] | None = None,
         payload: int = 0,
     ) -> None:
         """Add a contender beside its floor.
@@ -131,6 +128,8 @@ class Table:
             disk = human(measured.bytes_on_disk)
             if payload:
                 disk += f" = {measured.bytes_on_disk / payload:.2f} × payload"
+            if any(measured.bytes_written):
+                disk += f", written {human(statistics.median(measured.bytes_written))}"
         wanted = target(ratio) if target is not None else None
         self.line(
             Row(
@@ -139,16 +138,25 @@ class Table:
                 f"{measured.micros:,.2f}",
                 f"{floor[0]} {floor[1].micros:,.2f}" if floor is not None else "",
                 f"{ratio:,.2f} ×" if floor is not None else "",
-                *judged(wanted),
+                *self.judged(wanted, f"{workload}, {mode}"),
                 disk,
             )
         )
 
     def figure(
-        self, workload: str, mode: str, text: str, target: Target | None = None, note: str = ""
+        self, workload: str, mode: str, text: str, target: Verdict | None = None, note: str = ""
     ) -> None:
         """Add a figure that is no time per step."""
-        self.line(Row(workload, mode, text, note, "", *judged(target), ""))
+        judged = self.judged(target, f"{workload}, {mode}: {note}")
+        self.line(Row(workload, mode, text, note, "", *judged, ""))
+
+    def judged(self, target: Verdict | None, what: str) -> tuple[str, str]:
+        """Return the table's cells for a target, what it is and whether it is reached; keep it for the summary."""
+        if target is None:
+            return "", ""
+        if target.goal:
+            self.verdicts.append(target._replace(what=what))
+        return f"{target.goal} {target.wanted}".strip(), "yes" if target.reached else "NO"
 
     def line(self, row: Row) -> None:
         """Add a finished row."""
@@ -172,29 +180,6 @@ class Table:
             ]
             lines.append("  ".join(cells).rstrip())
         return "\n".join([*lines, rule])
-
-
-def judged(target: Target | None) -> tuple[str, str]:
-    """Return the table's cells for a target: what it is, and whether it is met."""
-    return ("", "") if target is None else (target.text, "yes" if target.met else "NO")
-
-
-def human(size: float) -> str:
-    """Return a number of bytes as people read it."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
-
-
-def bytes_below(place: Path) -> int:
-    """Return how many bytes the files below a folder take on the disk, without LMDB's table of readers."""
-    return sum(
-        path.stat().st_blocks * 512
-        for path in place.rglob("*")
-        if path.is_file() and not path.name.startswith("lock")
-    )
 
 
 @pytest.fixture(scope="session")
@@ -221,7 +206,8 @@ def race(benchmark: Any) -> Callable[[dict[str, Contender], int, int], dict[str,
                 once(contenders[name], measured[name])
             names.append(names.pop(0))
 
-        benchmark.pedantic(round_of_all, rounds=rounds, warmup_rounds=0)
+        most = int(os.environ.get("ROUNDS") or rounds)
+        benchmark.pedantic(round_of_all, rounds=min(rounds, most), warmup_rounds=0)
         benchmark.extra_info.update({name: each.micros for name, each in measured.items()})
         return measured
 
@@ -235,9 +221,10 @@ def once(contender: Contender, measured: Measured) -> None:
     shutil.rmtree(place, ignore_errors=True)
     with contender(place) as call:
         gc.collect()
-        start = time.perf_counter()
+        before, start = written(), time.perf_counter()
         answer = call()
         seconds = time.perf_counter() - start
+        measured.bytes_written.append(written() - before)
     measured.samples.append(answer if isinstance(answer, Seconds) else seconds)
     measured.answers.append(answer)
     if place.exists():
@@ -250,7 +237,6 @@ class Tools:
 
     Seconds = Seconds
     at_most = staticmethod(at_most)
-    at_least = staticmethod(at_least)
     human = staticmethod(human)
 
     @staticmethod
@@ -360,6 +346,21 @@ class Tools:
         return found
 
     @staticmethod
+    def commits_of(work: Callable[[walgraph.Log], Call]) -> int:
+        """Return how many commits a run makes: a full sync each, which is what a flush is to LMDB."""
+        place = PLACE / "sample"
+        shutil.rmtree(place, ignore_errors=True)
+        PLACE.mkdir(parents=True, exist_ok=True)
+        with walgraph.Log.open(place) as log:
+            call = work(log)
+            log.flush()
+            before = log._core.committer.groups
+            call()
+            commits: int = log._core.committer.groups - before
+        shutil.rmtree(place)
+        return commits
+
+    @staticmethod
     def packed(values: Iterable[Any]) -> int:
         """Return how many bytes these values are in msgpack: the payload of a run whose functions return them."""
         return sum(len(msgpack.packb(value)) for value in values)
@@ -421,3 +422,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         f"Medians of interleaved rounds. Python {platform.python_version()}, lmdb {lmdb.__version__}, "
         f"{os.cpu_count()} processors, load {load}. How to read this: bench/README.md"
     )
+    save("floor", table.verdicts, rows=[list(row) for row in table.rows])
+    terminalreporter.write_line("")
+    terminalreporter.write_line(summary())

@@ -1,373 +1,306 @@
-"""The same work on LangGraph with its savers, beside walgraph: `make bench-peers`.
+"""The same work on LangGraph with its SqliteSaver and on DBOS with SQLite, beside walgraph: `make bench-peers`.
 
     parent   for each workload: rounds; in each round every contender once, in a process of its own, in turn
-    child    python bench/peers.py --one WORKLOAD LIBRARY MODE FOLDER  ──►  one line of JSON
+    child    python bench/peers.py --one WORKLOAD CONTENDER MODE FOLDER  ──►  one line of JSON
 
-A graph of LangGraph's and one of ours are the same text, so each workload is written once and given the names of one
-library. A process of its own for every run keeps imports and memory apart: its peak is that of the run.
+Workloads are those of `bench_*.py`, run with LangGraph's names instead of ours. A process of its own for every run
+keeps imports and memory apart: its peak is that of the run. `savers.py` compares checkpointers under LangGraph.
 
     time      median of the rounds, per step, from the first call to the last flush; compiling is not counted
     on disk   what the closed store takes
     written   what the process handed to the disk (``/proc/self/io``; 0 where the system does not say)
     memory    the peak of the process
+
+    ROUNDS    at most so many rounds of each; one takes half of the time and tells less
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
+import importlib
 import json
-import operator
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
-PLACE = Path(__file__).resolve().parent.parent / "build" / "bench-peers"
-MEGABYTE = "v" * 1_000_000
+from libraries import LIBRARIES
+from measuring import bytes_below, human, peak_memory, written
+from targets import Verdict, save, summary, verdict
 
-
-class Number(TypedDict):
-    """One number."""
-
-    x: int
-
-
-class Chat(TypedDict):
-    """Messages that only grow."""
-
-    messages: Annotated[list[str], operator.add]
-
-
-class Large(TypedDict):
-    """A large value, and a number that changes beside it."""
-
-    x: int
-    value: str
-
-
-class Library(NamedTuple):
-    """What a workload needs of a library, and where it keeps its records."""
-
-    names: Any
-    send: Any
-    functional: Any
-    saver: Any
-    asaver: Callable[[], Any]
-
-
-def walgraph_in(place: Path, *, is_logged: bool) -> Library:
-    """Return walgraph with a log in a folder."""
-    import walgraph
-
-    log = walgraph.Log.open(place / "log") if is_logged else None
-    return Library(walgraph, walgraph.Send, walgraph, log, lambda: log)
-
-
-def langgraph_in(place: Path, *, is_logged: bool) -> Library:
-    """Return LangGraph with its SqliteSaver in a folder."""
-    import sqlite3
-
-    from langgraph import func, graph
-    from langgraph.checkpoint.sqlite import SqliteSaver
-    from langgraph.types import Send
-
-    if not is_logged:
-        return Library(graph, Send, func, None, lambda: None)
-    connection = sqlite3.connect(place / "saver.sqlite", check_same_thread=False)
-    return Library(graph, Send, func, SqliteSaver(connection), lambda: _async_saver(place))
-
-
-def _async_saver(place: Path) -> Any:
-    """Return LangGraph's saver for event loops, to be used as an asynchronous context."""
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-    return AsyncSqliteSaver.from_conn_string(str(place / "saver.sqlite"))
-
-
-def config(thread: object = "t") -> dict[str, Any]:
-    """Return the config of a thread."""
-    return {"configurable": {"thread_id": str(thread)}, "recursion_limit": 20_000}
-
-
-def count(state: Any) -> dict[str, int]:
-    """Count."""
-    return {"x": state["x"] + 1}
-
-
-async def acount(state: Any) -> dict[str, int]:
-    """Count, as a coroutine."""
-    return {"x": state["x"] + 1}
-
-
-def row(library: Library, nodes: int, saver: Any, node: Any = count) -> Any:
-    """Return a graph of so many nodes in a row."""
-    builder = library.names.StateGraph(Number)
-    names = [f"n{number}" for number in range(nodes)]
-    for before, name in zip([library.names.START, *names], names, strict=False):
-        builder.add_node(name, node)
-        builder.add_edge(before, name)
-    return builder.compile(checkpointer=saver)
-
-
-def chain(library: Library, mode: str | None) -> Callable[[], Any]:
-    """1,000 nodes in a row."""
-    graph = row(library, 1000, library.saver)
-    return lambda: graph.invoke({"x": 0}, config(), durability=mode)
-
-
-def chat(library: Library, mode: str | None) -> Callable[[], Any]:
-    """A chat that grows by 2,000 messages of 300 bytes."""
-    builder = library.names.StateGraph(Chat).add_node("say", lambda _: {"messages": ["m" * 300]})
-    builder.add_edge(library.names.START, "say")
-    end = library.names.END
-    builder.add_conditional_edges("say", lambda state: "say" if len(state["messages"]) < 2000 else end)
-    graph = builder.compile(checkpointer=library.saver)
-    return lambda: graph.invoke({"messages": []}, config(), durability=mode)
-
-
-def fan_out(library: Library, mode: str | None) -> Callable[[], Any]:
-    """1,000 Sends and a join."""
-    builder = library.names.StateGraph(Chat)
-    builder.add_node("one", lambda number: {"messages": [str(number["n"])]})
-    builder.add_node("join", lambda _: {})
-    sends = [library.send("one", {"n": number}) for number in range(1000)]
-    builder.add_conditional_edges(library.names.START, lambda _: sends, ["one"])
-    builder.add_edge("one", "join")
-    graph = builder.compile(checkpointer=library.saver)
-    return lambda: graph.invoke({"messages": []}, config(), durability=mode)
-
-
-def tasks(library: Library, mode: str | None) -> Callable[[], Any]:
-    """1,000 tasks, one after another, in one entrypoint."""
-
-    @library.functional.task
-    def one(number: int) -> int:
-        return number
-
-    @library.functional.entrypoint(checkpointer=library.saver)
-    def work(number: int) -> int:
-        return sum(one(each).result() for each in range(number))
-
-    return lambda: work.invoke(1000, config(), durability=mode)
-
-
-def large(library: Library, mode: str | None) -> Callable[[], Any]:
-    """A value of 1 MB that 200 steps leave alone."""
-    builder = library.names.StateGraph(Large).add_node("count", count).add_edge(library.names.START, "count")
-    end = library.names.END
-    builder.add_conditional_edges("count", lambda state: "count" if state["x"] < 200 else end)
-    graph = builder.compile(checkpointer=library.saver)
-    return lambda: graph.invoke({"x": 0, "value": MEGABYTE}, config(), durability=mode)
-
-
-def workers(library: Library, mode: str | None) -> Callable[[], Any]:
-    """200 threads of 10 steps from 8 workers."""
-    graph = row(library, 10, library.saver)
-
-    def call() -> None:
-        with ThreadPoolExecutor(8) as pool:
-            for _ in pool.map(lambda n: graph.invoke({"x": 0}, config(n), durability=mode), range(200)):
-                pass
-
-    return call
-
-
-def loop(library: Library, mode: str | None) -> Callable[[], Any]:
-    """200 threads of 10 steps from an event loop, 100 at once."""
-
-    async def all_of_them() -> None:
-        saver = library.asaver()
-        if hasattr(saver, "__aenter__"):
-            async with saver as opened:
-                await runs(opened)
-        else:
-            await runs(saver)
-
-    async def runs(saver: Any) -> None:
-        graph, numbers = row(library, 10, saver, acount), iter(range(200))
-
-        async def worker() -> None:
-            for number in numbers:
-                await graph.ainvoke({"x": 0}, config(number), durability=mode)
-
-        await asyncio.gather(*(worker() for _ in range(100)))
-
-    return lambda: asyncio.run(all_of_them())
-
-
-def history(library: Library, _: str | None) -> Callable[[], Any]:
-    """List 1,000 checkpoints."""
-    builder = library.names.StateGraph(Number).add_node("count", count).add_edge(library.names.START, "count")
-    end = library.names.END
-    builder.add_conditional_edges("count", lambda state: "count" if state["x"] < 1000 else end)
-    graph = builder.compile(checkpointer=library.saver)
-    graph.invoke({"x": 0}, config(), durability="async")
-    return lambda: list(graph.get_state_history(config()))
+HERE = Path(__file__).resolve().parent
+PLACE = HERE.parent / "build" / "bench-peers"
+DBOS = HERE.parent / "build" / "dbos" / "bin" / "python"
+ROUNDS = int(os.environ.get("ROUNDS") or 5)
 
 
 class Workload(NamedTuple):
     """What is run, how many steps it has, how often, and what is wanted of us against LangGraph."""
 
-    work: Callable[[Library, str | None], Callable[[], Any]]
+    where: str
+    """Module and function, and the options of the function."""
     steps: int
     rounds: int
     wanted: dict[str, tuple[str, float]]
     """Mode → the target's name, and how many times faster we are to be."""
     fewer_bytes: tuple[str, float] | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012 - a default that nobody changes
+    dbos: str | None = None
+    """The function in `peers_dbos.py` that does the same."""
+    is_async: bool = False
+
+    def function(self) -> Callable[..., Callable[[], Any]]:
+        """Return what makes the call of this workload from a library, a mode and a saver."""
+        module, _, name = self.where.partition(":")
+        return partial(getattr(importlib.import_module(module), name), **self.options)
 
 
+ALL = {"none": ("", 0.0), "exit": ("", 0.0), "async": ("", 0.0), "sync": ("", 0.0)}
 WORKLOADS = {
-    "chain": Workload(
-        chain, 1000, 3, {"sync": ("S1", 6), "async": ("S2", 50), "exit": ("S2", 10), "none": ("S3", 15)}
+    "chain of 1,000": Workload(
+        "bench_chain:run",
+        1000,
+        3,
+        {"sync": ("S1", 6), "async": ("S2", 50), "exit": ("S2", 10), "none": ("S3", 15)},
+        dbos="chain",
     ),
-    "chat": Workload(chat, 2000, 1, {"async": ("", 0)}, ("S4", 500)),
-    "fan-out": Workload(fan_out, 1000, 3, {"sync": ("S5", 20)}),
-    "tasks": Workload(tasks, 1000, 3, {"sync": ("", 0), "async": ("S6", 50)}),
-    "8 workers": Workload(workers, 2000, 3, {"sync": ("S8", 7)}),
-    "asyncio, 100 at once": Workload(loop, 2000, 3, {"sync": ("S9", 45)}),
-    "1 MB unchanged": Workload(large, 200, 1, {"sync": ("", 0)}, ("S11", 150)),
-    "history": Workload(history, 1000, 3, {"async": ("S12", 5)}),
+    "chat of 2,000 messages": Workload(
+        "bench_chat:run", 2000, 1, {"sync": ("", 0), "async": ("", 0)}, ("S4", 500)
+    ),
+    "fan-out of 1,000": Workload("bench_fanout:run", 1000, 3, {"sync": ("S5", 20)}),
+    "1,000 tasks in turn": Workload(
+        "bench_tasks:run", 1000, 3, {"sync": ("", 0), "async": ("S6", 50)}, dbos="tasks"
+    ),
+    "1,000 threads × 10, 8 workers": Workload(
+        "bench_threads:from_workers", 10_000, 1, {"sync": ("S8", 7)}, dbos="workers"
+    ),
+    "1,000 threads × 10, asyncio, 100 at once": Workload(
+        "bench_threads:from_loop", 10_000, 1, {"sync": ("S9", 45)}, is_async=True
+    ),
+    "1 MB unchanged, 200 steps": Workload("bench_large_value:run", 200, 1, {"sync": ("", 0)}, ("S11", 150)),
+    "history of 1,000": Workload("bench_history:run", 1000, 3, {"async": ("S12", 5)}),
+    "one of 1,000 channels changes, 500 steps": Workload(
+        "bench_wide:run", 500, 1, {"async": ("", 0)}, options={"width": 1000}
+    ),
+    "fanout_to_subgraph_100x": Workload("bench_subgraphs:run", 1300, 1, ALL),
+    "react_agent, 50 calls": Workload("bench_react:run", 101, 1, ALL),
+    "wide_state_15x600": Workload("bench_wide_state:run", 36, 2, ALL, options={"kind": "dataclass"}),
+    "wide_dict_15x600": Workload("bench_wide_state:run", 36, 2, ALL, options={"kind": "dict"}),
+    "pydantic_state_15x600": Workload("bench_wide_state:run", 36, 2, ALL, options={"kind": "pydantic"}),
+    "sequential_10": Workload("bench_sequential:run", 10, 3, {"none": ("", 0)}, options={"size": 10}),
+    "sequential_1000": Workload("bench_sequential:run", 1000, 3, {"none": ("", 0)}, options={"size": 1000}),
+    "sequential_1000_compilation": Workload(
+        "bench_sequential:make", 1000, 3, {"none": ("", 0)}, options={"size": 1000}
+    ),
 }
-LIBRARIES = {"walgraph": walgraph_in, "langgraph": langgraph_in}
-
-FIRST_RUN = """
-import sys; sys.argv = ["peers.py"]; sys.path.insert(0, {here!r})
-import pathlib, peers
-library = peers.LIBRARIES[{library!r}](pathlib.Path({place!r}), is_logged=True)
-peers.row(library, 3, library.saver).invoke({{"x": 0}}, peers.config(), durability="sync")
-"""
+LIVES = {
+    "killed after 1,000 tasks, resumed": ("bench_tasks.py", "resume", "S7", 25.0),
+    "thread of 10,000 steps, fresh process": ("bench_recover.py", "recover", "S10", 1.0),
+}
+"""What is wanted of a fresh process after a kill: program, its part, target."""
 
 
-def bytes_below(place: Path) -> int:
-    """Return what the files below a folder take, without LMDB's table of readers."""
-    files = [path for path in place.rglob("*") if path.is_file() and not path.name.startswith("lock")]
-    return sum(path.stat().st_blocks * 512 for path in files)
-
-
-def written() -> int:
-    """Return how many bytes this process has handed to the disk, if the system says so."""
-    try:
-        lines = Path("/proc/self/io").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("write_bytes")), 0)
-
-
-def one(workload: str, library: str, mode: str, place: Path) -> None:
+def one(workload: str, contender: str, mode: str, place: Path) -> None:
     """Run one contender in this process, and print what it took."""
     place.mkdir(parents=True)
-    opened = LIBRARIES[library](place, is_logged=mode != "none")
-    call = WORKLOADS[workload].work(opened, None if mode == "none" else mode)
-    before, start = written(), time.perf_counter()
-    call()
-    if library == "walgraph" and opened.saver is not None:
-        opened.saver.flush()
-    seconds = time.perf_counter() - start
-    handed = written() - before
-    if library == "walgraph" and opened.saver is not None:
-        opened.saver.close()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"seconds": seconds, "disk": bytes_below(place), "written": handed, "memory": memory}))
+    found, library = WORKLOADS[workload], LIBRARIES[contender]()
+    with contextlib.ExitStack() as stack:
+        saver = None
+        if mode != "none":
+            saver = (library.aopened if found.is_async else library.opened)(place)
+            if not (found.is_async and library.is_async_context):
+                saver = stack.enter_context(saver)
+        call = found.function()(library, None if mode == "none" else mode, saver)
+        before, start = written(), time.perf_counter()
+        call()
+        if contender == "walgraph" and saver is not None:
+            saver.flush()
+        seconds = time.perf_counter() - start
+        handed = written() - before
+    report(seconds, place, handed)
 
 
-def child(*command: str) -> str:
-    """Run this interpreter, and return what it printed."""
-    done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
-    return done.stdout
+def report(seconds: float, place: Path, handed: int) -> None:
+    """Print what a run in this process took."""
+    print(
+        json.dumps(
+            {"seconds": seconds, "disk": bytes_below(place), "written": handed, "memory": peak_memory()}
+        )
+    )
 
 
-def measured(workload: str, mode: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Run both libraries in turn, and return the medians of each."""
-    found: dict[str, list[dict[str, float]]] = {library: [] for library in LIBRARIES}
-    for _ in range(rounds):
-        for library, results in found.items():
+def child(*command: str, python: str = sys.executable) -> str:
+    """Run an interpreter, and return what it printed.
+
+    Raises:
+        SystemExit: It failed; what it said is shown.
+    """
+    done = subprocess.run([python, *command], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return done.stdout.splitlines()[-1] if done.stdout else ""
+
+
+def in_turn(
+    contenders: dict[str, Callable[[Path], dict[str, float]]], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Run contenders in turn, each in a fresh folder, and return the medians of each."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for _ in range(max(1, min(rounds, ROUNDS))):
+        for name in names:
             shutil.rmtree(PLACE, ignore_errors=True)
-            place = PLACE / "store"
-            results.append(json.loads(child(__file__, "--one", workload, library, mode, str(place))))
+            PLACE.mkdir(parents=True)
+            found[name].append(contenders[name](PLACE / "store"))
+        names.append(names.pop(0))
     shutil.rmtree(PLACE, ignore_errors=True)
     return {
-        library: {key: statistics.median(result[key] for result in results) for key in results[0]}
-        for library, results in found.items()
+        name: {key: statistics.median(result[key] for result in results) for key in results[0]}
+        for name, results in found.items()
     }
 
 
-def verdict(name: str, wanted: float, reached: float) -> str:
-    """Return a target as the table shows it."""
-    if not name:
-        return ""
-    return f"{name} ≥ {wanted:g} ×: {'reached' if reached >= wanted else 'NOT reached'}"
+class Page:
+    """Prints what is found, and keeps it for the summary and the pages."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self.rows: list[list[str]] = []
+
+    def faster(self, title: str, results: dict[str, dict[str, float]], goal: str, wanted: float) -> None:
+        """Say how many times faster we are than LangGraph."""
+        times = results["langgraph"]["seconds"] / results["walgraph"]["seconds"]
+        print(f"{title}: {times:.1f} × faster than LangGraph  {self.judged(goal, title, times, wanted)}")
+
+    def judged(self, goal: str, what: str, figure: float, wanted: float) -> str:
+        """Return a target as it is printed, and keep it."""
+        if not goal:
+            return ""
+        found = verdict(goal, what, figure, wanted, " ×", at_least=True)
+        self.verdicts.append(found)
+        return f"{goal} {found.wanted}: {'reached' if found.reached else 'NOT reached'}"
+
+    def row(self, workload: str, mode: str, contender: str, found: dict[str, float], steps: int) -> None:
+        """Print one contender's figures."""
+        micros = found["seconds"] / steps * 1e6
+        disk, handed, memory = (human(found[key]) for key in ("disk", "written", "memory"))
+        self.rows.append([workload, mode, contender, f"{micros:,.1f}", disk, handed, memory])
+        print(
+            f"    {contender:9} {micros:12,.1f} µs/step   on disk {disk:8}  written {handed:8}  peak {memory}"
+        )
+        sys.stdout.flush()
 
 
-def human(size: float) -> str:
-    """Return a number of bytes as people read it."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
+def compare(page: Page, name: str, workload: Workload) -> None:
+    """Run a workload in each of its modes on all contenders."""
+
+    def contender(library: str, mode: str, place: Path) -> dict[str, float]:
+        found: dict[str, float] = json.loads(child(__file__, "--one", name, library, mode, str(place)))
+        return found
+
+    def dbos(place: Path) -> dict[str, float]:
+        program = str(HERE / "peers_dbos.py")
+        found: dict[str, float] = json.loads(child(program, str(workload.dbos), str(place), python=str(DBOS)))
+        return found
+
+    for mode, (goal, wanted) in workload.wanted.items():
+        contenders: dict[str, Callable[[Path], dict[str, float]]] = {
+            library: partial(contender, library, mode) for library in LIBRARIES
+        }
+        # A step of DBOS is always on disk before the next one begins.
+        if workload.dbos and mode == "sync" and DBOS.exists():
+            contenders["dbos"] = dbos
+        results = in_turn(contenders, workload.rounds)
+        page.faster(f"{name}, {mode}", results, goal, wanted)
+        for each, found in results.items():
+            page.row(name, mode, each, found, workload.steps)
+        if workload.fewer_bytes is not None:
+            saved, least = workload.fewer_bytes
+            fewer = results["langgraph"]["disk"] / results["walgraph"]["disk"]
+            said = page.judged(saved, f"{name}, {mode}: bytes on disk", fewer, least)
+            print(f"    {fewer:.0f} × fewer bytes on disk  {said}")
 
 
-def first_run() -> None:
-    """Print how long a fresh process needs for its imports and a first run of three nodes."""
-    spent: dict[str, list[float]] = {library: [] for library in LIBRARIES}
-    for _ in range(5):
-        for library, seconds in spent.items():
-            shutil.rmtree(PLACE, ignore_errors=True)
-            PLACE.mkdir(parents=True)
-            here = str(Path(__file__).resolve().parent)
-            start = time.perf_counter()
-            child("-c", FIRST_RUN.format(here=here, library=library, place=str(PLACE)))
-            seconds.append(time.perf_counter() - start)
-    ours, theirs = (statistics.median(spent[library]) * 1000 for library in LIBRARIES)
-    print(
-        f"first run, fresh process: {ours:.0f} ms, langgraph {theirs:.0f} ms, {verdict('S13', 5, theirs / ours)}"
-    )
+def lives(page: Page, name: str) -> None:
+    """Kill a process on each library, and take its thread up in fresh ones."""
+    file, part, goal, wanted = LIVES[name]
+    program, kept = str(HERE / file), PLACE.parent / "bench-peers-killed"
+    shutil.rmtree(kept, ignore_errors=True)
+    for library in LIBRARIES:
+        (kept / library).mkdir(parents=True)
+        command = [sys.executable, program, "die", library, str(kept / library)]
+        assert subprocess.run(command, check=False, capture_output=True).returncode < 0, "it was to be killed"
+
+    def resumed(library: str, place: Path) -> dict[str, float]:
+        shutil.copytree(kept / library, place)
+        said = json.loads(child(program, part, library, str(place)))
+        seconds, again = said if isinstance(said, list) else (said, 0)
+        return {"seconds": seconds, "again": again}
+
+    results = in_turn({library: partial(resumed, library) for library in LIBRARIES}, 5)
+    page.faster(name, results, goal, wanted)
+    for library, found in results.items():
+        again = f", {found['again']:.0f} tasks run again" if part == "resume" else ""
+        print(f"    {library:9} {found['seconds'] * 1000:10.1f} ms beyond the imports{again}")
+        page.rows.append([name, "sync", library, f"{found['seconds'] * 1000:.1f} ms{again}", "", "", ""])
+    shutil.rmtree(kept)
 
 
-def main() -> None:
+def first_run(page: Page, name: str) -> None:
+    """Start fresh processes that import a library, open a store and run three nodes."""
+    from bench_first_run import program
+
+    def started(library: str, place: Path) -> dict[str, float]:
+        start = time.perf_counter()
+        child("-c", program(library), str(place))
+        return {"seconds": time.perf_counter() - start}
+
+    results = in_turn({library: partial(started, library) for library in LIBRARIES}, 5)
+    page.faster(name, results, "S13", 5)
+    for library, found in results.items():
+        print(f"    {library:9} {found['seconds'] * 1000:10.0f} ms")
+        page.rows.append([name, "sync", library, f"{found['seconds'] * 1000:.0f} ms", "", "", ""])
+
+
+FIRST = "fresh process: first run"
+SAVERS = "savers"
+
+
+def main(arguments: Sequence[str]) -> None:
     """Measure everything, and print the table."""
     parser = argparse.ArgumentParser(description="Run the same work on LangGraph and on walgraph.")
-    parser.add_argument(
-        "--one", nargs=4, metavar=("WORKLOAD", "LIBRARY", "MODE", "FOLDER"), help="one run, as JSON"
-    )
-    parser.add_argument("--only", choices=[*WORKLOADS, "first run"], help="one workload")
-    given = parser.parse_args()
+    parser.add_argument("--one", nargs=4, metavar=("WORKLOAD", "CONTENDER", "MODE", "FOLDER"))
+    parser.add_argument("--only", choices=[*WORKLOADS, *LIVES, FIRST, SAVERS], help="one workload")
+    given = parser.parse_args(arguments)
     if given.one:
-        workload, library, mode, place = given.one
-        one(workload, library, mode, Path(place))
+        workload, contender, mode, place = given.one
+        one(workload, contender, mode, Path(place))
         return
-    for name, workload in WORKLOADS.items():
-        if given.only not in {None, name}:
-            continue
-        for mode, (target, wanted) in workload.wanted.items():
-            results = measured(name, mode, workload.rounds)
-            ours, theirs = results["walgraph"], results["langgraph"]
-            faster = theirs["seconds"] / ours["seconds"]
-            print(f"{name}, {mode}: {faster:.1f} × faster  {verdict(target, wanted, faster)}")
-            for library, each in results.items():
-                micros = each["seconds"] / workload.steps * 1e6
-                disk, handed, memory = (human(each[key]) for key in ("disk", "written", "memory"))
-                print(
-                    f"    {library:9} {micros:10.1f} µs/step  on disk {disk}, written {handed}, peak {memory}"
-                )
-            if workload.fewer_bytes is not None:
-                saved, least = workload.fewer_bytes
-                fewer = theirs["disk"] / ours["disk"]
-                print(f"    {fewer:.0f} × fewer bytes on disk  {verdict(saved, least, fewer)}")
-            sys.stdout.flush()
-    if given.only in {None, "first run"}:
-        first_run()
-    load = " ".join(f"{each:.2f}" for each in os.getloadavg())
-    print(f"Medians of interleaved rounds; {os.cpu_count()} processors, load {load}.")
+    page = Page()
+    if not DBOS.exists():
+        print(f"DBOS is left out: {DBOS} is not there; make bench-peers makes it where PyPI can be reached.")
+    for name in [given.only] if given.only else [*WORKLOADS, *LIVES, FIRST, SAVERS]:
+        if name in WORKLOADS:
+            compare(page, name, WORKLOADS[name])
+        elif name in LIVES:
+            lives(page, name)
+        elif name == FIRST:
+            first_run(page, name)
+        else:
+            import savers
+
+            savers.compare(page, in_turn, child)
+        save("peer", page.verdicts, rows=page.rows)
+    print()
+    print(summary())
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

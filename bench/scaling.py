@@ -1,12 +1,13 @@
 """Does cost grow as the work, and no faster? Fits exponents and prints them: `make scaling`, or with ``--full``.
 
-    python bench/scaling.py            bounded sizes, a minute
-    python bench/scaling.py --full     10⁵ steps, 10⁵ threads, 2,000 nodes, 1,000 channels; many minutes
+    python bench/scaling.py            bounded sizes, half a minute
+    python bench/scaling.py --full     10⁵ steps, 10⁵ threads, 2,000 nodes, 1,000 channels: two minutes, as `make bench`
 
 For each size n the cost of one more step is measured: CPU of this process in µs, and bytes of the records. Through the
 points of log(n) and log(cost) goes a straight line, and its slope is the exponent: 0 is flat, 1 is cost that grows as n
 does. The target is at most 0.02. Bytes are exact; for the time the smallest of several rounds counts, and on a busy
-machine it is off by more than the target, so look at the points beside it.
+machine it is off by more than the target, so look at the points beside it. Beside them stands the memory that is the
+process's own after each point: it belongs to the state, not to what has happened.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
+
+from measuring import human, own_memory
 
 from walgraph import END, START, Log, StateGraph
 
@@ -33,6 +36,8 @@ class Point(NamedTuple):
     size: int
     micros: float
     size_bytes: float
+    memory: int = 0
+    """What the process itself takes by then."""
 
 
 class State(TypedDict):
@@ -97,7 +102,8 @@ def by_length(log: Log, sizes: list[int]) -> list[Point]:
             spent = min(spent, time.process_time() - start)
             reached += more
         log.flush()
-        points.append(Point(size, spent / more * 1e6, stored(log, "t", before) / (more * ROUNDS)))
+        weight = stored(log, "t", before) / (more * ROUNDS)
+        points.append(Point(size, spent / more * 1e6, weight, own_memory()))
     return points
 
 
@@ -119,7 +125,7 @@ def by_threads(log: Log, sizes: list[int]) -> list[Point]:
                 run(made)
                 made += 1
             spent = min(spent, time.process_time() - start)
-        points.append(Point(size, spent / 500 * 1e6, stored(log, f"t{made - 1}") / 5))
+        points.append(Point(size, spent / 500 * 1e6, stored(log, f"t{made - 1}") / 5, own_memory()))
     return points
 
 
@@ -160,7 +166,7 @@ def _looped(log: Log, builder: Any, name: str, size: int, given: dict[str, int],
     rounds = iter(range(100))
     spent = timed(lambda: graph.invoke(given, config(f"{name} {next(rounds)}"), durability="async"), steps)
     log.flush()
-    return Point(size, spent, (stored(log, f"{name} 0") - short) / (steps - 1))
+    return Point(size, spent, (stored(log, f"{name} 0") - short) / (steps - 1), own_memory())
 
 
 def exponent(points: list[Point], cost: Callable[[Point], float]) -> float:
@@ -179,22 +185,32 @@ EXPERIMENTS = {
 }
 
 
+def measured(experiment: Callable[[Log, list[int]], list[Point]], sizes: list[int]) -> list[Point]:
+    """Return the points of an experiment, in a log of its own that waits for no disk."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    PLACE.mkdir(parents=True)
+    with Log.open(PLACE / "log", fsync="off") as log:
+        points = experiment(log, sizes)
+    shutil.rmtree(PLACE)
+    return points
+
+
+COSTS: dict[str, Callable[[Point], float]] = {"time": lambda p: p.micros, "bytes": lambda p: p.size_bytes}
+
+
 def main() -> None:
     """Measure, fit and print."""
     parser = argparse.ArgumentParser(description="Fit how the cost of a step grows.")
     parser.add_argument("--full", action="store_true", help="up to 10⁵ steps and threads")
     is_full = parser.parse_args().full
     for name, (experiment, bounded, full) in EXPERIMENTS.items():
-        shutil.rmtree(PLACE, ignore_errors=True)
-        PLACE.mkdir(parents=True)
-        with Log.open(PLACE / "log", fsync="off") as log:
-            points = experiment(log, full if is_full else bounded)
-        shutil.rmtree(PLACE)
+        points = measured(experiment, full if is_full else bounded)
         print(name)
         for point in points:
-            print(f"    {point.size:>7,}  {point.micros:8.1f} µs  {point.size_bytes:8.1f} bytes a step")
-        for what, cost in (("time", lambda p: p.micros), ("bytes", lambda p: p.size_bytes)):
-            slope = exponent(points, cost)
+            cost = f"{point.micros:8.1f} µs  {point.size_bytes:8.1f} bytes a step"
+            print(f"    {point.size:>7,}  {cost}  {human(point.memory)}")
+        for what, of in COSTS.items():
+            slope = exponent(points, of)
             verdict = "reached" if slope <= TARGET else "NOT reached"
             print(f"    S15 {what:5}  exponent {slope:+.3f}  target ≤ {TARGET}  {verdict}")
 

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +10,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from postgres_server import NoPostgres, postgres_server, programs
 from saver.putting import Putter, config
 from saver.stories import STORIES
 from saver.test_programs import Noted
@@ -194,44 +187,15 @@ def test_a_source_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> Non
             source_of(text)
 
 
-BINARIES = [shutil.which(name) for name in ("initdb", "postgres")]
-
-
 @pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that lives as long as the test; it is run by a user who may run one."""
-    if None in BINARIES or sys.platform == "win32":
-        pytest.skip("there is no Postgres here")
-    initdb, server = map(str, BINARIES)
-    place = tmp_path_factory.mktemp("pg")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("nobody")
-        place = Path("/tmp") / f"walgraph-pg-{os.getpid()}"
-        place.mkdir()
-        os.chown(place, user.pw_uid, user.pw_gid)
-        how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    data = place / "data"
-    subprocess.run([initdb, "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"], check=True, **how)
-    options = [
-        "-c",
-        "fsync=off",
-        "-c",
-        "listen_addresses=127.0.0.1",
-        "-c",
-        f"unix_socket_directories={place}",
-    ]
-    running = subprocess.Popen([server, "-D", str(data), "-p", str(port), *options], **how)
+def postgres() -> Iterator[str]:
+    """The address of a server that lives as long as the test."""
     try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        # Its fast way down, which waits for nobody.
-        running.send_signal(signal.SIGINT)
-        running.wait(30)
-        shutil.rmtree(place, ignore_errors=True)
+        programs()
+    except NoPostgres as error:
+        pytest.skip(str(error))
+    with postgres_server(durable=False) as (address, _):
+        yield address
 
 
 def test_a_database_of_postgres_saver_is_equal_checkpoint_by_checkpoint(
@@ -239,16 +203,9 @@ def test_a_database_of_postgres_saver_is_equal_checkpoint_by_checkpoint(
 ) -> None:
     """Blobs, values in rows, and writes of all stories, from a server that is really running."""
     from langgraph.checkpoint.postgres import PostgresSaver
-    from psycopg import OperationalError
 
-    for _ in range(200):
-        try:
-            with PostgresSaver.from_conn_string(postgres) as saver:
-                saver.setup()
-                break
-        except OperationalError:
-            time.sleep(0.1)
     with PostgresSaver.from_conn_string(postgres) as saver:
+        saver.setup()
         told_on(saver)
         with Log.open(tmp_path / "log", fsync="off") as log:
             source = source_of(postgres)
