@@ -165,8 +165,10 @@ def open_core(path: str, options: Options) -> Core:
             force=options.force,
         )
         try:
+            store = LmdbStore(environment)
+            store.check_complete()
             core = Core(
-                LmdbStore(environment),
+                store,
                 Claims(str(Path(name, "CLAIMS"))),
                 interval=options.flush_interval,
                 flush_bytes=options.flush_bytes,

@@ -3,9 +3,9 @@
     X/data.mdb   the log               X/LOCK     flock, shared by every opener, exclusive for ``shrink``
     X/lock.mdb   LMDB's own locks      X/CLAIMS   byte-range locks, one per thread (``wal.claim``)
 
-A DATA FILE is looked at before LMDB maps it: it begins with LMDB's magic in a version that we read, and it is as long
-as its newer meta page says. One that is not is walked by ``lmdb.verify`` in a child process, since opening a damaged
-file can end a process by SIGBUS.
+A DATA FILE is looked at before LMDB maps it: it begins with LMDB's magic in a version that we read, it is as long as
+its newer meta page says, and pages on the way to its tables are not of the kind that LMDB dies of (``wal.glance``). One
+that seems cut short is walked by ``lmdb.verify`` in a child process, since opening it can end a process by SIGBUS.
 
 Invariants:
 1. Nothing here changes what it looks at; ``LOCK`` alone may be made.
@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 from .errors import FormatTooNew, LogCorrupt, LogInUse, NotALog, RemoteDisk
+from .glance import glance
 
 if sys.platform != "win32":
     import fcntl
@@ -83,7 +84,7 @@ def hold(path: str, *, exclusive: bool, readonly: bool = False) -> int | None:
     raise AssertionError("the last try returns or raises")
 
 
-def check_file(path: str) -> None:
+def check_file(path: str, *, readonly: bool = False) -> None:
     """Look at a data file before LMDB maps it; walk it in a child process if it looks cut short.
 
     Raises:
@@ -97,12 +98,13 @@ def check_file(path: str) -> None:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise not_a_log(path, "its data.mdb is empty")
-        first, second = _meta(head, 0), None
+        first, second, wrong = _meta(head, 0), None, ""
         page = 4096
         if first is not None:
             page = int.from_bytes(head[40:44], "little") or 4096
             file.seek(page)
             second = _meta(file.read(160), 0)
+            wrong = glance(file.fileno(), page, readonly=readonly)
     metas = [meta for meta in (first, second) if meta is not None]
     if not metas and _META.unpack_from(head.ljust(32), 24)[0] == _MAGIC:
         # Later versions of LMDB have a longer page header, so that their magic stands further behind.
@@ -115,6 +117,14 @@ def check_file(path: str) -> None:
         raise FormatTooNew(message, hint="Upgrade walgraph.", path=path, format=found)
     _, last_page, _ = max(metas, key=lambda meta: meta[2])
     if len(metas) == 2 and size >= (last_page + 1) * page:
+        if wrong:
+            message = (
+                f"The file {name} is damaged: {wrong}, which could end the process that reads or writes it."
+            )
+            hint = (
+                f"It was not opened. wal repair {path} shows what can be kept; or restore it from a backup."
+            )
+            raise LogCorrupt(message, hint=hint, path=path, report=[wrong])
         return
     problems = walk_pages(path)
     if problems or len(metas) < 2:

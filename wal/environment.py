@@ -81,10 +81,15 @@ class Environment:
             handles = [self.lmdb.open_db(name, create=False) for name in TABLE_NAMES]
         except (lmdb.NotFoundError, lmdb.ReadonlyError, lmdb.IncompatibleError):
             raise not_a_log(self.path, "it is an LMDB file without a log's tables") from None
+        except lmdb.Error as error:
+            raise self._damaged(error) from None
         self.handles = (*handles, *[None] * len(LATER_NAMES))
-        with self.lmdb.begin() as txn:
-            version = txn.get(b"format", db=handles[META])
-            self.store = txn.get(b"store", db=handles[META]) or b""
+        try:
+            with self.lmdb.begin() as txn:
+                version = txn.get(b"format", db=handles[META])
+                self.store = txn.get(b"store", db=handles[META]) or b""
+        except lmdb.Error as error:
+            raise self._damaged(error) from None
         if version is None:
             raise not_a_log(self.path, "its table of facts names no format")
         self.format = int(version)
@@ -97,6 +102,11 @@ class Environment:
             )
             hint = f"wal upgrade {self.path} --apply, while nobody has it open; the old one is kept."
             raise FormatTooOld(message, hint=hint, path=self.path, format=self.format)
+
+    def _damaged(self, error: lmdb.Error) -> LogCorrupt:
+        message = f"LMDB found the tables of the log at {self.path} damaged: {error}."
+        hint = f"wal repair {self.path} shows what can be kept; or restore it from a backup."
+        return LogCorrupt(message, hint=hint, path=self.path)
 
     def open_later(self, table: int, *, create: bool) -> bool:
         """Open a table that not every log has, and tell whether it is there."""
@@ -151,7 +161,7 @@ def open_environment(
                 f"There is no log at {path}.", hint="Check the path; create it with Log.open(path)."
             )
         create_log(path)
-    check_file(path)
+    check_file(path, readonly=readonly)
     if not readonly and not os.access(path, os.W_OK):
         message = f"This process must not write to the log at {path}."
         raise LogReadOnly(message, hint="Change the permissions, or open it with readonly=True.", path=path)

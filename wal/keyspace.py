@@ -38,15 +38,35 @@ RESTORE = "Run `wal verify`; restore from a backup."
 
 
 def key_number(key: bytes) -> int:
-    """Return the number that a key stands for."""
-    number: int = _u64.unpack(key)[0]
+    """Return the number that a key stands for.
+
+    Raises:
+        LogCorrupt: It is no such key: its page is that of another table.
+    """
+    try:
+        number: int = _u64.unpack(key)[0]
+    except struct.error:
+        raise _not_a_key(key) from None
     return number
 
 
 def key_pair(key: bytes) -> tuple[int, int]:
-    """Return thread number and seq of a snapshot's key."""
-    number, seq = _pair.unpack(key)
+    """Return thread number and seq of a snapshot's key.
+
+    Raises:
+        LogCorrupt: It is no such key.
+    """
+    try:
+        number, seq = _pair.unpack(key)
+    except struct.error:
+        raise _not_a_key(key) from None
     return number, seq
+
+
+def _not_a_key(key: bytes) -> LogCorrupt:
+    return LogCorrupt(
+        f"A table of the log holds the key {key.hex()}, which belongs to another one.", hint=RESTORE
+    )
 
 
 def pack_row(row: Row) -> bytes:

@@ -259,6 +259,27 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
         with self._tables.read() as txn:
             return read_position(txn)
 
+    def check_complete(self) -> None:
+        """See that as many frames are there as the log's directory says, and that it ends where that says.
+
+        Raises:
+            LogCorrupt: A page is older than others, or of elsewhere, so that frames or rows are gone without a trace.
+        """
+        with self._tables.read() as txn:
+            try:
+                position = read_position(txn)
+                there, last = txn.count(LOG), txn.at_or_before(LOG, number_key(LAST_SEQ))
+            except LogCorrupt:
+                # What is damaged is told to whoever reads it.
+                return
+        newest = key_number(last[0]) if last is not None else 0
+        if there != position.frames or newest > position.lsn:
+            message = (
+                f"The log holds {there} frames up to lsn {newest}; its directory says {position.frames} up to "
+                f"{position.lsn}. Pages of it are older than others, or of elsewhere."
+            )
+            raise LogCorrupt(message, hint="`wal repair` shows what can be kept; or restore from a backup.")
+
     def row(self, thread: str) -> Row | None:
         """Return the directory's row of a thread."""
         with self._tables.read() as txn:
