@@ -18,7 +18,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 # what was compiled; that is ten times what importing it costs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-pytest_plugins = ["walgraph.tools.testing"]
+pytest_plugins = ["walgraph.tools.testing", "survival.recording"]
 
 BUILD = Path(__file__).parent.parent / "build" / "hypothesis"
 

@@ -48,6 +48,7 @@ from .fault import reach
 from .frame import FIELD_BYTES, HEADER_BYTES
 from .keyspace import chunk_key, number_key, read_position
 from .progress import Progress, say_nothing
+from .scarcity import plenty
 from .still_tables import held
 from .store import Store
 from .table_store import TableStore
@@ -101,9 +102,15 @@ def backup(
             to it has ended meanwhile.
         BackupDamaged: What was written cannot be read back.
         NotAvailable: The target needs a package that is not installed.
+        OutOfResources: There are no file descriptors left.
     """
     assert isinstance(store, TableStore), "every store of ours is one over tables"
     place = open_target(target)
+    with plenty(str(place)):
+        return _backup(store, place, keep, progress)
+
+
+def _backup(store: TableStore, place: Target, keep: int | None, progress: Progress) -> Backup:
     there = manifests(place)
     former = there[-1] if there else None
     with held(store) as tables, tables.read() as txn:

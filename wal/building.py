@@ -23,7 +23,7 @@ import lmdb
 
 from .creation import MAX_TABLES
 from .directory import sync_directory, walk_pages
-from .errors import BackupDamaged, LogCorrupt, LogFull
+from .errors import BackupDamaged, LogCorrupt, OutOfResources
 from .lmdb_store import translate
 from .log import Log
 from .progress import Progress
@@ -118,6 +118,7 @@ def builder(directory: Path) -> Iterator[Builder]:
 
     Raises:
         LogFull: The disk is full.
+        OutOfResources: No addresses are free.
     """
     (directory / "CLAIMS").touch(mode=0o600)
     environment = _open(str(directory))
@@ -153,7 +154,7 @@ def _open(path: str) -> lmdb.Environment:
             size //= 2
             if size < SMALLEST_MAP:
                 message = f"No {size} bytes of addresses are free for a log at {path}."
-                raise LogFull(message, hint="Raise `ulimit -v`.") from None
+                raise OutOfResources(message, hint="Raise `ulimit -v`.") from None
 
 
 def verified(fresh: Path, source: str, progress: Progress) -> Report:

@@ -173,6 +173,10 @@ class Claims:
                     with contextlib.suppress(OSError):
                         self._descriptor = os.open(self._path, os.O_RDONLY)
                     return self._descriptor
+                from .scarcity import lacking, out_of_resources
+
+                if lacking(error):
+                    raise out_of_resources(lacking(error), self._path) from error
                 raise LogReadOnly(f"No thread can be claimed in {self._path}: {error.strerror}.") from error
         return self._descriptor
 

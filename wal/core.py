@@ -140,6 +140,8 @@ def open_core(path: str, options: Options) -> Core:
     Raises:
         LogInUse: It is open here with another ``fsync``.
     """
+    from .scarcity import plenty  # whoever opens no log need not load it
+
     with _registry_lock:
         name = os.path.realpath(path)
         core = _open.get(name)
@@ -156,14 +158,15 @@ def open_core(path: str, options: Options) -> Core:
                 raise LogInUse(message, hint="Use the log object that is open, or close it first.", path=path)
             core.references += 1
             return core
-        environment = open_environment(
-            name,
-            create=options.create,
-            fsync=options.fsync,
-            map_size=options.map_size,
-            readonly=options.readonly,
-            force=options.force,
-        )
+        with plenty(path):
+            environment = open_environment(
+                name,
+                create=options.create,
+                fsync=options.fsync,
+                map_size=options.map_size,
+                readonly=options.readonly,
+                force=options.force,
+            )
         try:
             store = LmdbStore(environment)
             store.check_complete()

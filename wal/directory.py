@@ -23,7 +23,6 @@ import time
 from pathlib import Path
 
 from .errors import FormatTooNew, LogCorrupt, LogInUse, NotALog, RemoteDisk
-from .glance import glance
 
 if sys.platform != "win32":
     import fcntl
@@ -92,6 +91,8 @@ def check_file(path: str, *, readonly: bool = False) -> None:
         FormatTooNew: It is one of a version that we do not read.
         LogCorrupt: It is damaged.
     """
+    from .glance import glance  # whoever opens no log need not load it
+
     name = Path(path, "data.mdb")
     with name.open("rb") as file:
         head = file.read(8192 + 160)

@@ -24,7 +24,7 @@ import lmdb
 from .creation import FORMAT, settle
 from .creation import create as create_log
 from .directory import check_file, hold, is_there, not_a_log, refuse_remote
-from .errors import FormatTooNew, FormatTooOld, LogCorrupt, LogFull, LogInUse, LogNotFound, LogReadOnly
+from .errors import FormatTooNew, FormatTooOld, LogCorrupt, LogInUse, LogNotFound, LogReadOnly, OutOfResources
 from .flush import LMDB_FLAGS
 from .tables import LATER_NAMES, META, TABLE_NAMES
 
@@ -47,7 +47,8 @@ class Environment:
         self.later: set[int] = set()
         """Which of the tables that not every log has are open."""
         self._opening = threading.Lock()
-        self._wait: Callable[[], None] | None = None
+        self.wait_for_turn: Callable[[], None] = self._wait_first
+        """Return when no other process writes; called before each write transaction (``wal.turn``)."""
         self.format = 0
         self.store = b""
 
@@ -59,18 +60,12 @@ class Environment:
             if self._lock is not None:
                 os.close(self._lock)
 
-    def wait_for_turn(self) -> None:
-        """Return when no other process writes; called before each write transaction.
+    def _wait_first(self) -> None:
+        """Wait for the first time: find LMDB's lock file, and be asked no more."""
+        from .turn import lock_file, wait_for_turn  # only writers need it
 
-        Raises:
-            WriterStopped: The process that writes is stopped.
-            LogFailed: The lock file was deleted.
-        """
-        if self._wait is None:
-            from .turn import lock_file, wait_for_turn  # only writers need it
-
-            self._wait = partial(wait_for_turn, lock_file(self.path), self.path)
-        self._wait()
+        self.wait_for_turn = partial(wait_for_turn, lock_file(self.path), self.path)
+        self.wait_for_turn()
 
     def load(self) -> None:
         """Open the tables and check that this is a log which we can read."""
@@ -205,8 +200,8 @@ def _open(path: str, map_size: int, *, fsync: str, readonly: bool, lock: bool = 
         except lmdb.MemoryError:
             map_size //= 2
             if map_size < SMALLEST_MAP:
-                raise LogFull(
-                    f"No {map_size} bytes of addresses are free for the log at {path}.",
+                raise OutOfResources(
+                    f"No {map_size} bytes of addresses are free for the log at {path}. Nothing was changed.",
                     hint="Raise `ulimit -v`, or pass a smaller map_size.",
                 ) from None
         except lmdb.VersionMismatchError as error:
@@ -230,6 +225,10 @@ def _open(path: str, map_size: int, *, fsync: str, readonly: bool, lock: bool = 
             if "already open" in str(error):
                 message = f"The log at {path} is already open in this process, outside of walgraph."
                 raise LogInUse(message, hint="Close the other environment first.", path=path) from None
+            from .scarcity import lacking
+
+            if lacking(error):
+                raise
             raise LogCorrupt(
                 f"LMDB refuses the log at {path}: {error}.", hint="Restore from a backup."
             ) from None

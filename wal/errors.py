@@ -17,7 +17,8 @@
     │   ├── BackupDamaged   WAL-E111  the disk: a part of a backup is missing, or not what was written
     │   ├── BackupNotFound  WAL-E112  you: there is no such backup
     │   ├── FormatTooOld    WAL-E113  you: the log has an older format, and must be upgraded first
-    │   └── WriterStopped   WAL-E114  you: a process was stopped while it wrote, and keeps others from writing
+    │   ├── WriterStopped   WAL-E114  you: a process was stopped while it wrote, and keeps others from writing
+    │   └── OutOfResources  WAL-E115  you: the system gives no more files, memory or processes
     ├── NotAvailable        WAL-E220  you: this needs something that is not here
     ├── ValueProblem                  one value
     │   ├── NotSerializable WAL-E301  you: a value cannot be written, named by its path
@@ -181,6 +182,12 @@ class WriterStopped(LogInUse, LogFailed):
     """A process that was stopped in the middle of a write keeps all others from writing; nothing was recorded."""
 
     code = "WAL-E114"
+
+
+class OutOfResources(LogError, OSError):
+    """The system has no file descriptors, memory or processes left; nothing was changed."""
+
+    code = "WAL-E115"
 
 
 class ValueProblem(WalgraphError):

@@ -25,8 +25,8 @@ _TRIES = 5
 _BRANCH, _LEAF, _BIG, _TABLE = 1, 2, 1, 2
 _HEADER, _NODE_BYTES = 16, 8
 _MAGIC = 0xBEEFC0DE
-_META = struct.Struct("<I60xQ40xQQQ")
-"""From byte 16 of a page: magic, root of the free pages, root of the tables, last page, transaction."""
+_META = struct.Struct("<Q8xI60xQ40xQQQ")
+"""A meta page: its number, magic, root of the free pages, root of the tables, last page, transaction."""
 _PAGE = struct.Struct("<QHHHH")
 _NODE = struct.Struct("<HHHH")
 _ROOT = 40
@@ -34,6 +34,7 @@ _NONE = (1 << 64) - 1
 
 
 class _Meta(NamedTuple):
+    place: int
     roots: tuple[int, ...]
     last: int
     transaction: int
@@ -61,15 +62,17 @@ def glance(descriptor: int, size: int, *, readonly: bool = False) -> str:
 def _newest(descriptor: int, size: int) -> _Meta | None:
     found = []
     for start in (0, size):
-        data = os.pread(descriptor, _META.size, start + _HEADER)
+        data = os.pread(descriptor, _META.size, start)
         if len(data) == _META.size:
-            magic, free, main, last, transaction = _META.unpack(data)
+            place, magic, free, main, last, transaction = _META.unpack(data)
             if magic == _MAGIC:
-                found.append(_Meta((main, free), last, transaction))
+                found.append(_Meta(place - start // size, (main, free), last, transaction))
     return max(found, key=lambda meta: meta.transaction, default=None)
 
 
 def _look(descriptor: int, size: int, meta: _Meta, *, readonly: bool) -> str:
+    if meta.place:
+        return "its two meta pages have changed places, so that it would open one commit back"
     waiting = deque(meta.roots)
     for _ in range(PAGES):
         if not waiting:
