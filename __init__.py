@@ -115,6 +115,7 @@ from .wal.errors import (
     BackupNotFound,
     FormatTooNew,
     FormatTooOld,
+    KeyMissing,
     LogClosed,
     LogCorrupt,
     LogError,
@@ -135,12 +136,14 @@ from .wal.errors import (
     ScheduleNotFound,
     ScheduleProblem,
     StaleWriter,
+    Tampered,
     ThreadBusy,
     ThreadDeleted,
     ThreadNotFound,
     UnknownType,
     WalgraphError,
     WriterStopped,
+    WrongKey,
 )
 from .wal.head import ThreadHead
 from .wal.log import Log, MemoryLog, open_log
@@ -198,6 +201,7 @@ if typing.TYPE_CHECKING:
     from .tools.restoring import restore
     from .tools.retention import Retention
     from .wal.backup import Backup
+    from .wal.keys import KeyRing
 
 __version__ = "0.1.0"
 
@@ -220,6 +224,7 @@ _ON_DEMAND = {
     "ErrorCode": ".engine.error_code",
     "GetOp": ".engine.store",
     "GraphOutput": ".engine.parts",
+    "KeyRing": ".wal.keys",
     "InMemoryCache": ".engine.cache",
     "InMemoryStore": ".engine.stores",
     "IndexConfig": ".engine.store",
@@ -354,6 +359,8 @@ __all__ = [
     "InvalidUpdateError",
     "IsLastStep",
     "Item",
+    "KeyMissing",
+    "KeyRing",
     "LastValue",
     "LastValueAfterFinish",
     "ListNamespacesOp",
@@ -426,6 +433,7 @@ __all__ = [
     "StreamWriter",
     "Suspension",
     "TTLConfig",
+    "Tampered",
     "TaskNotFound",
     "TaskPayload",
     "TaskResultPayload",
@@ -445,6 +453,7 @@ __all__ = [
     "WalgraphError",
     "Worker",
     "WriterStopped",
+    "WrongKey",
     "add_messages",
     "arecover",
     "aschedule",

@@ -207,7 +207,7 @@ class Finder:
             if threads is not None and thread not in threads:
                 continue
             head = self.log.head(thread)
-            if head is None or head.status not in PARKED:
+            if head is None or head.status not in PARKED or self._is_between(thread):
                 continue
             self._seen_mail[thread] = number
             if not is_signalled(self.log, thread):
@@ -215,6 +215,11 @@ class Finder:
             assignment = self.unfinished_one(head)
             if assignment is not None:
                 yield assignment
+
+    def _is_between(self, thread: str) -> bool:
+        """Tell whether a thread's handed-over run has come to a wait, of which its row does not know yet."""
+        first = self.log.submissions().first(thread)
+        return first is not None and first.state == "started"
 
     def _is_passed_over(self, thread: str) -> bool:
         return thread in self._passed or self.log.is_claimed(thread)

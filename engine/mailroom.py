@@ -67,7 +67,7 @@ class Mailroom:
         with self._lock:
             if place is not None and self._lines[name][0] is not place:
                 return None
-            message = self._log.store.mail.first(self._thread, name, self._taken.get(name, 0))
+            message = self._log.first_message(self._thread, name, self._taken.get(name, 0))
             if message is None or (until is not None and message.sent_at > until):
                 return None
             self._taken[name] = message.number

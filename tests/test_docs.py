@@ -23,16 +23,23 @@ from walgraph.replay import errors as replay_errors
 from walgraph.tools import errors as tool_errors
 from walgraph.wal import (
     backup_format,
+    blob,
     due,
+    envelope,
     exporting,
     frame,
     item_layout,
+    keyspace,
     mail_layout,
     record,
     saved_record,
     schedule_layout,
+    store,
     submission_layout,
+    tables,
     tagged,
+    values,
+    wire,
 )
 from walgraph.wal import errors as wal_errors
 
@@ -125,7 +132,52 @@ def module_list() -> str:
     return "\n".join(lines)
 
 
+def field_list(kinds: dict[str, tuple[str, ...]]) -> str:
+    """The names of things, and their fields in order."""
+    return "".join(f"- `{name}`: {', '.join(fields)}\n" for name, fields in kinds.items())
+
+
+def table_names() -> str:
+    """The tables' names in LMDB, in the order of their constants."""
+    constants = [
+        "META",
+        "THREADS",
+        "NAMES",
+        "LOG",
+        "SNAPS",
+        "BLOBS",
+        "MARKS",
+        "ITEMS",
+        "CACHED",
+        "SUBMITTED",
+        "MAIL",
+        "DUE",
+        "SCHEDULED",
+    ]
+    names = [each.decode() for each in (*tables.TABLE_NAMES, *tables.LATER_NAMES)]
+    assert [getattr(tables, each) for each in constants] == list(range(len(names)))
+    return ", ".join(f"{constant} `{name}`" for constant, name in zip(constants, names, strict=True)) + "\n"
+
+
+def kind_list() -> str:
+    """Each kind of record with its number and its fields."""
+    kinds = {number: (kind.__name__, kind._fields) for kind, number in record.NUMBERS.items()}
+    kinds |= {number: (kind.__name__, kind._fields) for number, kind in saved_record.SAVED_KINDS.items()}
+    return "".join(
+        f"- {number} `{name}`: {', '.join(fields)}\n" for number, (name, fields) in sorted(kinds.items())
+    )
+
+
 SOURCES = {
+    "tables": lambda: docstring(tables),
+    "names": table_names,
+    "keyspace": lambda: docstring(keyspace),
+    "rows": lambda: field_list({"Row": store.Row._fields, "Position": store.Position._fields}),
+    "kinds": kind_list,
+    "wire": lambda: docstring(wire),
+    "values": lambda: docstring(values),
+    "blob": lambda: docstring(blob),
+    "envelope": lambda: docstring(envelope),
     "modules": module_list,
     "record": lambda: docstring(record),
     "frame": lambda: docstring(frame),

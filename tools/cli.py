@@ -35,6 +35,7 @@ from ..wal.errors import (
     BackupNotFound,
     FormatTooNew,
     FormatTooOld,
+    KeyMissing,
     LogCorrupt,
     LogExists,
     LogFailed,
@@ -51,7 +52,9 @@ from ..wal.errors import (
     ThreadNotFound,
     UnknownType,
     WalgraphError,
+    WrongKey,
 )
+from .options import KEYS, keys_option
 from .words import visible
 
 VERBS: dict[str, str] = {
@@ -89,7 +92,18 @@ CODES: tuple[tuple[tuple[type[WalgraphError | LookupError], ...], int], ...] = (
     ((ThreadBusy, StaleWriter, LogInUse), BUSY),
     ((RemoteDisk, LogReadOnly, LogExists, BackupMismatch), REFUSED),
     (
-        (LogCorrupt, BackupDamaged, FormatTooNew, FormatTooOld, NotALog, UnknownType, LogFull, LogFailed),
+        (
+            LogCorrupt,
+            BackupDamaged,
+            FormatTooNew,
+            FormatTooOld,
+            KeyMissing,
+            NotALog,
+            UnknownType,
+            LogFull,
+            LogFailed,
+            WrongKey,
+        ),
         UNREADABLE,
     ),
 )
@@ -109,6 +123,8 @@ class Verbs(click.Group):
             return None
         module = importlib.import_module(f"{__package__}.cmd_{cmd_name}")
         command: click.Command = module.command
+        if cmd_name != "errors" and not any(each.name == KEYS for each in command.params):
+            command.params.append(keys_option())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

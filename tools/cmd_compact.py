@@ -160,7 +160,8 @@ def _compact(
             if apply and cut.seq:
                 apply_cut(log, cut)
             if cut.packed is not None:
-                made |= {blob.digest for blob in cut.packed.blobs} | references(cut.packed.data)
+                digests = {blob.digest for blob in cut.packed.blobs} | references(cut.packed.data)
+                made |= {log.stored_name(cut.thread, digest) for digest in digests}
             # The snapshot's bytes are needed no longer, and those of all threads together may be many.
             cuts.append((head, cut._replace(packed=None)))
         blobs, size = sweep(log.store) if apply else _unnamed(log, [cut for _, cut in cuts], made)

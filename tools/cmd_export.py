@@ -96,6 +96,8 @@ def appearing(path: str) -> Iterator[Path]:
     place = Path(path)
     partial = place.with_name(f"{place.name}.partial")
     try:
+        # Made beforehand, so that nobody else can read it, whoever writes into it.
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())

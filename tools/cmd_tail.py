@@ -87,6 +87,7 @@ class Tail:
         store = log.store
         assert isinstance(store, TableStore), "every store of ours is one over tables"
         self._store = store
+        self._opened = log.opened
         self._thread = thread
         self._decoder: Decoder = log.decoder(lenient=True)
         self._names: dict[int, str] = {}
@@ -119,7 +120,8 @@ class Tail:
             if self._thread is not None and name != self._thread:
                 continue
             seq = header.after
-            for record in self._decoder.records(body):
+            plain = self._opened(body, "frame", name, header.after, header.last)
+            for record in self._decoder.records(plain):
                 seq = record.seq if isinstance(record, StateFolded) else seq + 1
                 yield Come(name, seq, header, record)
 

@@ -9,6 +9,8 @@ from itertools import chain, islice
 
 import click
 
+from ..wal.head import ThreadHead
+from ..wal.log import Log
 from .heads import head_to_plain, next_of
 from .options import as_json, opened, placed, words
 from .render import Column, Page
@@ -60,12 +62,12 @@ def command(
             heads = chain(heads, new)
         heads = islice(heads, limit)
         if as_json:
-            page.emit("threads", threads=[head_to_plain(head) for head in heads])
+            page.emit("threads", threads=[head_to_plain(head) | _key(log, head) for head in heads])
             return
         rows = [
             (
                 head.thread_id,
-                head.status,
+                _standing(log, head),
                 head.graph or "-",
                 str(head.step),
                 next_of(head),
@@ -78,3 +80,16 @@ def command(
             for head in heads
         ]
     page.table(COLUMNS, rows)
+
+
+def _key(log: Log, head: ThreadHead) -> dict[str, object]:
+    """Return with which key an encrypted thread can be read, and whether it is here."""
+    if not log.is_encrypted or not head.frames:
+        return {}
+    found = log.key_of(head.thread_id)
+    return {} if found is None else {"key": found[0], "readable": found[1]}
+
+
+def _standing(log: Log, head: ThreadHead) -> str:
+    key = _key(log, head)
+    return head.status if key.get("readable", True) else f"{head.status}, no key {key['key']}"

@@ -25,7 +25,7 @@ import lmdb
 
 from ..replay.errors import ReplayProblem
 from ..wal.directory import walk_pages
-from ..wal.errors import LogCorrupt, LogNotFound, WalgraphError
+from ..wal.errors import KeyMissing, LogCorrupt, LogNotFound, WalgraphError
 from ..wal.head import ThreadHead
 from ..wal.lmdb_store import LmdbStore, translate
 from ..wal.log import Log
@@ -135,6 +135,7 @@ class Audit:
         self.lens = Lens(log, graph)
         self.anchors = 0
         self.unknown: set[str] = set()
+        self.closed: dict[str, set[str]] = {}
         self.changed: set[str] = set()
 
     def check(self, thread: str, seq: int, data: bytes) -> str | None:
@@ -179,6 +180,8 @@ class Audit:
             laws = Order(lambda seq, what: problems.append(Problem(what, thread, seq)), begin)
             for folded in self.lens.states(thread, begin):
                 laws.see(folded.seq, folded.record, folded.state)
+        except KeyMissing as error:
+            self.closed.setdefault(str(error.details["key"]), set()).add(thread)
         except WalgraphError as error:
             problems.append(Problem(f"it cannot be folded: {error.message}", thread))
         return problems
@@ -186,6 +189,10 @@ class Audit:
     def notes(self) -> list[str]:
         """Return what was not looked at, and why."""
         said = []
+        for key, threads in sorted(self.closed.items()):
+            said.append(
+                f"the records of {len(threads)} threads are encrypted with key {key!r}, which is not here"
+            )
         if self.unknown:
             names = ", ".join(sorted(self.unknown))
             said.append(f"parts of snapshots need your code to be folded (--app module:graph), in: {names}")
@@ -209,7 +216,8 @@ def _show(page: Page, path: str, report: Report, notes: list[str]) -> None:
     ]
     if rows:
         page.table(PROBLEMS, rows)
-    counted = ", ".join(f"{count} {name}" for name, count in counts.items())
+    # Most logs are not encrypted, so that nothing of them can be closed.
+    counted = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name != "closed")
     page.line(f"damaged: {len(rows)} problems in {counted}" if rows else f"ok: no problem in {counted}")
     for note in notes:
         page.talk(f"note: {note}")

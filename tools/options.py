@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..wal.keys import FILE, INLINE, LANGGRAPH, KeyRing
 from ..wal.log import Log
 from .words import visible
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..engine.graph import CompiledGraph
 
 VARIABLE = "WALGRAPH_LOG"
+KEYS = "keys_file"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -117,9 +119,44 @@ def named(word: str) -> str:
     return word
 
 
+def keys_option() -> click.Option:
+    """Return ``--keys``, which every verb that opens a log gets; what was given is kept for ``opened``."""
+
+    def keep(context: click.Context, _: click.Parameter, path: str | None) -> None:
+        if path is not None:
+            context.meta[KEYS] = path
+
+    return click.Option(
+        ["--keys", KEYS],
+        metavar="FILE",
+        expose_value=False,
+        callback=keep,
+        help="The keys of an encrypted log; $WALGRAPH_KEYS_FILE stands in for it.",
+    )
+
+
+def key_ring() -> KeyRing | None:
+    """Return the keys that were given, or those that the environment names.
+
+    Raises:
+        UsageError: What was given is no ring of keys.
+    """
+    context = click.get_current_context(silent=True)
+    path = None if context is None else context.meta.get(KEYS)
+    if path is None and not any(map(os.environ.get, (FILE, INLINE, LANGGRAPH))):
+        return None
+
+    try:
+        ring = KeyRing.from_environment() if path is None else KeyRing.load(path)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--keys: {error}") from error
+    # What is written here is written with the key that its thread had, unless the file says otherwise.
+    return None if ring is None else ring.following()
+
+
 def opened(path: str, *, write: bool = False) -> Log:
-    """Open an existing log."""
-    return Log.open(path, create=False, readonly=not write)
+    """Open an existing log, with the keys that were given."""
+    return Log.open(path, create=False, readonly=not write, keys=key_ring())
 
 
 def graph_of(app: str | None) -> CompiledGraph | None:

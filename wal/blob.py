@@ -25,6 +25,9 @@ from .named import NamedTuple
 SPILL_BYTES = 32 * 1024
 """Encoded values above this size go out of line."""
 
+SEALED = b"\xc1"
+"""What encrypted data begins with, and no encoded value does (``wal.envelope``)."""
+
 CHUNK_BYTES = 16 * 4096 - 16
 """The size in which a store cuts a blob: 16 pages less LMDB's header."""
 

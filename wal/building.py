@@ -149,6 +149,7 @@ def _open(path: str) -> lmdb.Environment:
                 writemap=False,
                 sync=False,
                 metasync=False,
+                mode=0o600,
             )
         except lmdb.MemoryError:
             size //= 2

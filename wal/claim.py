@@ -167,7 +167,7 @@ class Claims:
     def _open(self, *, readonly: bool = False) -> int | None:
         if self._descriptor is None and self._path is not None:
             try:
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             except OSError as error:
                 if readonly:
                     with contextlib.suppress(OSError):

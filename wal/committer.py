@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from concurrent.futures import Future
 
+    from .vault import Vault
+
 GATHER_TRIES = 50
 GATHER_SECONDS = 0.0002
 """A pause in which tasks of an event loop that were told together append again, and how many while more of them do."""
@@ -100,6 +102,7 @@ class Committer:
 
     def __init__(self, store: Store, *, interval: float = 0.02, flush_bytes: int = 4 << 20) -> None:
         self.store = store
+        self.vault: Vault | None = None  # what encrypts, if anything does
         self.failure: WalgraphError | None = None
         self.durable_lsn = store.position().lsn
         self.groups = 0
@@ -434,6 +437,8 @@ class Committer:
 
     def _store_group(self, group: Group) -> tuple[list[Verdict], BaseException | None]:
         """Commit a group; if Ctrl-C strikes meanwhile, find out what became of it and finish it first."""
+        if self.vault is not None:
+            group = self.vault.close(group, self.store)
         try:
             return self.store.commit(group), None
         except Exception:

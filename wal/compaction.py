@@ -216,7 +216,8 @@ def shrink(path: str | os.PathLike[str]) -> tuple[int, int]:
     lock = hold(place, exclusive=True)
     try:
         before = data.stat().st_size
-        fresh.mkdir(exist_ok=True)
+        # LMDB makes the copy readable for everybody, so nobody else may look into its folder.
+        fresh.mkdir(mode=0o700, exist_ok=True)
         copy.unlink(missing_ok=True)
         # This process itself holds LOCK exclusively, so the environment is opened without asking for it again.
         environment = open_environment(place, create=False, readonly=True, force=True, locked=True)
@@ -230,6 +231,7 @@ def shrink(path: str | os.PathLike[str]) -> tuple[int, int]:
         _sync_file(copy)
         reach("shrink: copy flushed")
         _verify(fresh)
+        copy.chmod(data.stat().st_mode & 0o777)
         copy.replace(data)
         reach("shrink: replaced")
         sync_directory(place)

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .claim import Claims
 from .codec import Encoder
 from .committer import Committer
-from .environment import open_environment
-from .errors import LogClosed, LogInUse, WalgraphError
+from .environment import Environment, open_environment
+from .errors import KeyMissing, LogClosed, LogInUse, WalgraphError
 from .flush import Fsync
 from .forking import forget_others, others
 from .lmdb_store import LmdbStore
@@ -37,6 +37,8 @@ from .named import NamedTuple
 from .store import Store
 
 if TYPE_CHECKING:
+    from .keys import KeyRing
+    from .vault import Vault
     from .watch import Watch
 
 _registry_lock = threading.RLock()
@@ -55,6 +57,7 @@ class Options(NamedTuple):
     flush_interval: float = 0.02
     flush_bytes: int = 4 << 20
     readonly: bool = False
+    keys: KeyRing | None = None
 
 
 class Mortal(Protocol):
@@ -85,6 +88,8 @@ class Core:
         self.claims = claims
         self.encoder = Encoder()
         self.committer = Committer(store, interval=interval, flush_bytes=flush_bytes)
+        self.vault: Vault | None = None
+        self.is_encrypted = False
         self._watch: Watch | None = None
         self.name = name
         self.fsync = "off"
@@ -104,6 +109,28 @@ class Core:
                 if self._watch is None:
                     self._watch = Watch(self.store, is_shared=bool(self.name))
         return self._watch
+
+    def use_keys(self, keys: KeyRing | None, environment: Environment) -> None:
+        """Encrypt what is written from now on, and open what is read.
+
+        Raises:
+            KeyMissing: The log is encrypted, it is to be written, and no keys were given.
+            NotAvailable: The package ``cryptography`` is not installed.
+        """
+        self.is_encrypted = environment.encrypted or keys is not None
+        if keys is None:
+            if environment.encrypted and not environment.readonly:
+                message = (
+                    f"The log at {self.name} is encrypted, and was to be opened for writing without keys."
+                )
+                hint = "Open it with keys=KeyRing({...}), call wal with --keys FILE, or open it with readonly=True."
+                raise KeyMissing(message, hint=hint, path=self.name)
+            return
+        from .vault import Vault
+
+        self.vault = self.committer.vault = Vault(keys, self.store)
+        if not environment.readonly:
+            environment.mark_encrypted()
 
     def close(self) -> None:
         """Flush and let go of everything, whoever still refers to it; idempotent.
@@ -156,6 +183,9 @@ def open_core(path: str, options: Options) -> Core:
             if core.fsync != options.fsync and not options.readonly:
                 message = f"The log at {path} is open in this process with fsync={core.fsync!r}, not {options.fsync!r}."
                 raise LogInUse(message, hint="Use the log object that is open, or close it first.", path=path)
+            if options.keys is not None and (core.vault is None or core.vault.ring != options.keys):
+                message = f"The log at {path} is open in this process with other keys, or without any."
+                raise LogInUse(message, hint="Use the log object that is open, or close it first.", path=path)
             core.references += 1
             return core
         with plenty(path):
@@ -181,6 +211,11 @@ def open_core(path: str, options: Options) -> Core:
             environment.close()
             raise
         core.fsync = options.fsync
+        try:
+            core.use_keys(options.keys, environment)
+        except BaseException:
+            core.close()
+            raise
         _open[name] = core
         return core
 

@@ -12,6 +12,7 @@ Invariants:
 2. A maker holds the lock of what it makes; what nobody holds is a killed maker's, and the next one removes it.
 3. Of two makers one wins, and the other uses what it made.
 4. What is acknowledged of a log is never lost with the log's name, whoever made it and was killed doing so.
+5. The files can be read and written by their owner alone.
 
 This module must not know how a log is opened, nor where from the contents of one that is not empty come.
 """
@@ -147,9 +148,9 @@ def _fresh_directory(place: Path) -> tuple[Path, int | None]:
 
 def _fill(fresh: Path) -> None:
     """Make the tables and the facts about the log, durably."""
-    (fresh / "CLAIMS").touch()
+    (fresh / "CLAIMS").touch(mode=0o600)
     environment = lmdb.open(
-        str(fresh), map_size=_FIRST_MAP, max_dbs=MAX_TABLES, lib_version=0, writemap=False
+        str(fresh), map_size=_FIRST_MAP, max_dbs=MAX_TABLES, lib_version=0, writemap=False, mode=0o600
     )
     try:
         handles = [environment.open_db(name) for name in TABLE_NAMES]

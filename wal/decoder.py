@@ -19,9 +19,10 @@ from typing import Any
 
 from msgpack import Unpacker, unpackb
 
+from .blob import SEALED
 from .classes import is_class_based, read_object
 from .encoder import DEPTH_MAX
-from .errors import LogCorrupt, UnknownType, WalgraphError
+from .errors import KeyMissing, LogCorrupt, UnknownType, WalgraphError
 from .record import Record
 from .registry import GLOBAL, Opaque, Registry
 from .values import BLOB, NESTED, PLAIN_READERS, RAW_READERS, REFERENCE, read_address
@@ -143,6 +144,7 @@ class Decoder:
 
         Raises:
             UnknownType: The value is of a class that is not known here.
+            KeyMissing: The bytes are encrypted, and were not opened for want of their key.
             LogCorrupt: The bytes are not an encoded value.
         """
         reading = _Reading(self)
@@ -200,11 +202,29 @@ def _corrupt(error: Exception, reading: _Reading, data: bytes, what: str) -> Exc
     """Return the error to raise for one that decoding ran into."""
     if error is reading.fault or isinstance(error, WalgraphError):
         return error
+    if data[:1] == SEALED:
+        return closed(data)
     return LogCorrupt(
         f"{len(data)} bytes are not encoded {what}: {error!r}",
         hint="run `wal verify` on the log; if it finds nothing, a newer walgraph has written this",
         cause=error,
     )
+
+
+def closed(data: bytes) -> WalgraphError:
+    """Return the error for encrypted data that was not opened."""
+    from .envelope import parse
+
+    try:
+        key = parse(data).key
+    except LogCorrupt as error:
+        return error
+    message = f"There is no key {key!r} here, with which these {len(data)} bytes are encrypted."
+    hint = (
+        "Open the log with keys=KeyRing({...}), or call wal with --keys FILE. "
+        "If the key was forgotten on purpose, the data is gone for good."
+    )
+    return KeyMissing(message, hint=hint, key=key)
 
 
 # ── references ──
@@ -215,11 +235,16 @@ _ADDRESS_HEADERS = (bytes([0xC7, 24, BLOB]), bytes([0xC7, 24, REFERENCE]))
 def references(body: bytes) -> set[bytes]:
     """Return the digests of the blobs that encoded data names directly, for mark and sweep.
 
-    Blobs are encoded data too and may name further ones; following them is the caller's business.
+    Blobs are encoded data too and may name further ones; following them is the caller's business. Of encrypted data
+    these are the names under which the blobs lie; they can be seen without its key.
 
     Raises:
         LogCorrupt: The bytes are not encoded data.
     """
+    if body[:1] == SEALED:
+        from .envelope import parse
+
+        return set(parse(body).names)
     found: set[bytes] = set()
     if not any(header in body for header in _ADDRESS_HEADERS):
         return found

@@ -56,7 +56,7 @@ def hold(path: str, *, exclusive: bool, readonly: bool = False) -> int | None:
         LogInUse: The lock is held the other way.
     """
     try:
-        descriptor = os.open(Path(path, "LOCK"), os.O_RDONLY if readonly else os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(Path(path, "LOCK"), os.O_RDONLY if readonly else os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
         # Without the file, or without the right to open it, a reader does without: it can do no harm.
         if readonly:

@@ -26,7 +26,7 @@ from .creation import create as create_log
 from .directory import check_file, hold, is_there, not_a_log, refuse_remote
 from .errors import FormatTooNew, FormatTooOld, LogCorrupt, LogInUse, LogNotFound, LogReadOnly, OutOfResources
 from .flush import LMDB_FLAGS
-from .tables import LATER_NAMES, META, TABLE_NAMES
+from .tables import LATER_NAMES, LOG, META, TABLE_NAMES
 
 SMALLEST_MAP = 1 << 30
 
@@ -51,6 +51,15 @@ class Environment:
         """Return when no other process writes; called before each write transaction (``wal.turn``)."""
         self.format = 0
         self.store = b""
+        self.encrypted = False
+        """Whether what is written there must be encrypted."""
+
+    def mark_encrypted(self) -> None:
+        """Note, for everybody who opens the log later, that what is written must be encrypted."""
+        if not self.encrypted:
+            with self.lmdb.begin(write=True) as txn:
+                txn.put(b"encrypted", b"1", db=self.handles[META])
+            self.encrypted = True
 
     def close(self) -> None:
         """Close the file and give up the shared lock; idempotent."""
@@ -83,6 +92,10 @@ class Environment:
             with self.lmdb.begin() as txn:
                 version = txn.get(b"format", db=handles[META])
                 self.store = txn.get(b"store", db=handles[META]) or b""
+                self.encrypted = txn.get(b"encrypted", db=handles[META]) is not None
+                # One that was restored or imported says so by its newest frame alone.
+                with txn.cursor(handles[LOG]) as cursor:
+                    self.encrypted |= cursor.last() and bool(cursor.value()[3:4] == b"\x01")
         except lmdb.Error as error:
             raise self._damaged(error) from None
         if version is None:
@@ -195,6 +208,7 @@ def _open(path: str, map_size: int, *, fsync: str, readonly: bool, lock: bool = 
                 readahead=True,
                 lib_version=0,
                 lock=lock,
+                mode=0o600,
                 **flags,
             )
         except lmdb.MemoryError:

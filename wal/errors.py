@@ -18,7 +18,10 @@
     │   ├── BackupNotFound  WAL-E112  you: there is no such backup
     │   ├── FormatTooOld    WAL-E113  you: the log has an older format, and must be upgraded first
     │   ├── WriterStopped   WAL-E114  you: a process was stopped while it wrote, and keeps others from writing
-    │   └── OutOfResources  WAL-E115  you: the system gives no more files, memory or processes
+    │   ├── OutOfResources  WAL-E115  you: the system gives no more files, memory or processes
+    │   ├── KeyMissing      WAL-E120  you: it is encrypted, and its key is not here
+    │   ├── WrongKey        WAL-E121  you: it is encrypted with another key of that id
+    │   └── Tampered        WAL-E122  somebody: encrypted bytes were changed, or moved (a LogCorrupt)
     ├── NotAvailable        WAL-E220  you: this needs something that is not here
     ├── ValueProblem                  one value
     │   ├── NotSerializable WAL-E301  you: a value cannot be written, named by its path
@@ -188,6 +191,24 @@ class OutOfResources(LogError, OSError):
     """The system has no file descriptors, memory or processes left; nothing was changed."""
 
     code = "WAL-E115"
+
+
+class KeyMissing(LogError):
+    """It is encrypted with a key that is not here; with the key it can be read, and without it by nobody."""
+
+    code = "WAL-E120"
+
+
+class WrongKey(LogError):
+    """It is encrypted, and the key of that id is not the one that it was encrypted with."""
+
+    code = "WAL-E121"
+
+
+class Tampered(LogCorrupt):
+    """Encrypted bytes were changed, or lie where they were not written."""
+
+    code = "WAL-E122"
 
 
 class ValueProblem(WalgraphError):

@@ -10,7 +10,8 @@
 
 A record is {"kind": its name, "fields": {…}} with the fields that ``wal.record`` declares, in their order; those that
 were left off at the end have their defaults. One of a kind that is declared elsewhere is {"array": […]}, as it lies in
-the log, and one that could not be written back so {"raw": base64}. Values are as ``wal.tagged`` writes them; bytes in
+the log, and one that could not be written back so {"raw": base64};
+an encrypted frame has one such, its whole body. Values are as ``wal.tagged`` writes them; bytes in
 rows and headers are hexadecimal.
 
 Invariants:
@@ -33,6 +34,7 @@ import msgpack
 
 from .codec import references
 from .compaction import follow
+from .envelope import is_sealed
 from .errors import ThreadNotFound
 from .frame import Header
 from .keyspace import read_blob
@@ -129,7 +131,10 @@ def _plain(fields: Row | Header) -> dict[str, Any]:
 
 
 def slices(body: bytes) -> Iterator[bytes]:
-    """Yield the encoded records that a body is a concatenation of."""
+    """Yield the encoded records that a body is a concatenation of; an encrypted one as it is."""
+    if is_sealed(body):
+        yield body
+        return
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(body), 1))
     unpacker.feed(body)
     start = 0
@@ -142,6 +147,8 @@ def slices(body: bytes) -> Iterator[bytes]:
 
 def record_shape(data: bytes) -> dict[str, Any]:
     """Return a record by the names of its kind and fields, or as it is if it would come back otherwise."""
+    if is_sealed(data):
+        return {"raw": base64.b64encode(data).decode()}
     array = tagged(data)
     if type(array) is list and array and array[0] in KINDS:
         name, fields = KINDS[array[0]]

@@ -5,7 +5,7 @@ A frame is one entry of the log. Every number is big-endian.
     offset  size  field
          0     2  magic       b"WG"
          2     1  format      version of this table; readers refuse a higher one
-         3     1  flags       zero; a reader refuses a bit that it does not know
+         3     1  flags       1: the body is encrypted (``wal.envelope``); a reader refuses a bit that it does not know
          4     4  records     how many records the body holds
          8     8  lsn         position in the whole log, assigned inside the write transaction
         16     8  thread      number of the thread in this log
@@ -39,11 +39,13 @@ import struct
 
 import xxhash
 
+from .blob import SEALED
 from .errors import FormatTooNew, LogCorrupt
 from .named import NamedTuple
 
 MAGIC = b"WG"
 FORMAT = 1
+ENCRYPTED = 1
 _FIELDS = struct.Struct(">2sBBIQQQQQQ8sQQ")
 _CHECKSUM = struct.Struct(">Q")
 FIELD_BYTES = _FIELDS.size
@@ -100,7 +102,7 @@ def seal(header: Header, body: bytes, seed: int) -> tuple[bytes, int]:
     fields = _pack_fields(
         MAGIC,
         FORMAT,
-        0,
+        ENCRYPTED if body[:1] == SEALED else 0,
         header.records,
         header.lsn,
         header.thread,
@@ -128,7 +130,7 @@ def peek(data: bytes, lsn: int) -> Header:
     magic, version, flags, *fields = _FIELDS.unpack_from(data)
     if magic != MAGIC:
         raise _corrupt(lsn, f"it begins with {magic!r} instead of {MAGIC!r}")
-    if version > FORMAT or flags:
+    if version > FORMAT or flags & ~ENCRYPTED:
         message = f"The frame at lsn {lsn} has format {version} and flags {flags}; this walgraph reads format {FORMAT}."
         raise FormatTooNew(message, hint="Upgrade walgraph.", lsn=lsn, format=version)
     header = Header._make((*fields, _CHECKSUM.unpack_from(data, FIELD_BYTES)[0]))

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from .backup import Backup
     from .backup_target import Target
     from .items import Items
+    from .keys import KeyRing
     from .schedules import Schedules
+    from .sealed_shelves import SealedShelves
     from .shared import SharedWriter
     from .submissions import Submissions
     from .watch import Watch
@@ -59,6 +61,7 @@ class OpenOptions(TypedDict, total=False):
     flush_interval: float
     flush_bytes: int
     readonly: bool
+    keys: KeyRing | None
 
 
 class Log(LogReading):
@@ -81,6 +84,7 @@ class Log(LogReading):
             flush_interval: How long an append may wait for the flusher, at most 0.05 seconds.
             flush_bytes: How much may gather before the flusher commits at once.
             readonly: Never create or change anything; for tools beside a live writer.
+            keys: Encrypt what users give with these; what is encrypted can be read with them only.
 
         Raises:
             LogNotFound: There is no log, and none was to be made.
@@ -90,6 +94,8 @@ class Log(LogReading):
             LogReadOnly: This process must not write there.
             RemoteDisk: The path lies on a network file system.
             LogInUse: The log is being shrunk, or open here with other options.
+            KeyMissing: The log is encrypted, and no keys were given, though it is opened for writing.
+            NotAvailable: Keys were given, and the package ``cryptography`` is not installed.
         """
         chosen = Options(**options)
         if chosen.fsync not in LMDB_FLAGS:
@@ -135,6 +141,8 @@ class Log(LogReading):
         thread = as_thread_id(thread_id)
         if if_busy not in ("raise", "wait", "steal"):
             raise ValueError(f"if_busy must be 'raise', 'wait' or 'steal', not {if_busy!r}.")
+        if core.vault is not None:
+            core.vault.check(thread)
         claim = _Claim()
         if if_busy == "steal":
             former = core.claims.steal(thread, claim)
@@ -159,7 +167,10 @@ class Log(LogReading):
         """
         from .shared import SharedWriter  # only the threads that LangGraph runs are written so
 
-        return SharedWriter(self._live(write=True), as_thread_id(thread_id), self.fetch)
+        core, thread = self._live(write=True), as_thread_id(thread_id)
+        if core.vault is not None:
+            core.vault.check(thread)
+        return SharedWriter(core, thread, self.fetch)
 
     def put_snapshot(self, thread_id: ThreadId, seq: int, packed: Packed) -> None:
         """Queue a snapshot for the next group commit; it replaces older ones but for the one at the horizon."""
@@ -213,7 +224,10 @@ class Log(LogReading):
         thread, name = as_thread_id(thread_id), checked_name(name)
         if id is not None:
             checked_name(id, "id")
-        return core.store.mail.post(thread, name, Encoder().value(payload, whole=True).data, id)
+        data = Encoder().value(payload, whole=True).data
+        if core.vault is not None:
+            data = core.vault.seal_for(thread, data, ("signal", thread, name, id))
+        return core.store.mail.post(thread, name, data, id)
 
     def delete_thread(self, thread_id: ThreadId) -> None:
         """Remove a thread and all that the log holds of it, its mailbox too; one that is not there is no error.
@@ -237,7 +251,9 @@ class Log(LogReading):
             self._claimed(source) as (core, first),
             self._claimed(target) as (_, second),
         ):
-            core.store.copy(first, second)
+            core.store.copy(
+                first, second, None if core.vault is None else core.vault.moved(first, second, core.store)
+            )
 
     def backup(self, target: str | os.PathLike[str] | Target, *, keep: int | None = None) -> Backup:
         """Add a backup of this moment to a folder or an object store, beside whoever writes.
@@ -368,12 +384,16 @@ class Log(LogReading):
                 finally:
                     core.release()
 
-    def _beside(self, *, write: bool) -> Store:
+    def _beside(self, *, write: bool) -> Store | SealedShelves:
         """Return what keeps tables beside the records; to change them, only while commits succeed."""
         core = self._live(write=write)
         if write and core.committer.failure is not None:
             raise renewed(core.committer.failure)
-        return core.store
+        if core.vault is None:
+            return core.store
+        from .sealed_shelves import SealedShelves
+
+        return SealedShelves(core.store, core.vault)
 
     def _claimed(self, thread_id: ThreadId) -> _Held:
         return _Held(self._live(write=True), as_thread_id(thread_id))

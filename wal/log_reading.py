@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .blob import Blob, digest
@@ -34,6 +34,9 @@ from .keyspace import RESTORE
 from .named import NamedTuple
 from .record import Record, Reference, StateFolded
 from .store import Durability, Row, Store
+
+if TYPE_CHECKING:
+    from .mail import Message
 
 ThreadId = str | int | UUID
 
@@ -129,7 +132,51 @@ class LogReading:
     ) -> Iterator[tuple[Header, bytes]]:
         """Yield header and body of the frames that hold records with after < seq ≤ upto; for tools."""
         core, thread = self._flushed(thread_id)
-        return core.store.frames(thread, after, upto)
+        frames = core.store.frames(thread, after, upto)
+        vault = core.vault
+        if vault is None:
+            return frames
+        return (
+            (header, vault.open(body, ("frame", thread, header.after, header.last)))
+            for header, body in frames
+        )
+
+    def opened(self, data: bytes, *what: Any) -> bytes:
+        """Return what was read from the store in the clear, if it is encrypted and its key is here; for tools.
+
+        Args:
+            data: The data.
+            what: What it is: the array of ``wal.envelope``.
+
+        Raises:
+            WrongKey: The key of that id is not the one which wrote.
+            Tampered: The data was changed, or belongs elsewhere.
+        """
+        vault = self._live().vault
+        return data if vault is None else vault.open(data, what)
+
+    def stored_name(self, thread_id: ThreadId, digest: bytes) -> bytes:
+        """Return the name under which a thread's large value lies in the store; for tools."""
+        vault = self._live().vault
+        return digest if vault is None else vault.name(vault.key_of(as_thread_id(thread_id)), digest)
+
+    def key_of(self, thread_id: ThreadId) -> tuple[str, bool] | None:
+        """Return the id of the key that a thread's newest frame is encrypted with, and whether that key is here.
+
+        None if it is not encrypted, or there is no frame.
+        """
+        from .vault import newest_key
+
+        core, thread = self._flushed(thread_id)
+        key = newest_key(core.store, thread)
+        if key is None:
+            return None
+        return key, core.vault is not None and core.vault.ring.get(key) is not None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what is written to the log must be encrypted."""
+        return self._live().is_encrypted
 
     def head(self, thread_id: ThreadId) -> ThreadHead | None:
         """Return what the directory says about a thread; None if there is none."""
@@ -215,10 +262,20 @@ class LogReading:
                 message.name,
                 message.id,
                 moment(message.sent_at),
-                decoder.value(message.payload),
+                decoder.value(self.payload(message)),
             )
             for message in core.store.mail.waiting(thread)
         ]
+
+    def first_message(self, thread_id: ThreadId, name: str, after: int = 0) -> Message | None:
+        """Return the oldest signal of a name that waits and was sent after number ``after``, its payload encoded."""
+        core = self._live()
+        message = core.store.mail.first(as_thread_id(thread_id), name, after)
+        return None if message is None else message._replace(payload=self.payload(message))
+
+    def payload(self, message: Message) -> bytes:
+        """Return what a message brings, in the clear if its key is here."""
+        return self.opened(message.payload, "signal", message.thread, message.name, message.id)
 
     def signalled(self) -> list[tuple[str, int]]:
         """Return the threads for which signals wait, each with the number of the last that was sent to it.
@@ -230,7 +287,10 @@ class LogReading:
     def snapshot(self, thread_id: ThreadId, at: int | None = None) -> tuple[int, bytes] | None:
         """Return seq and encoded state of the newest snapshot at or before ``at``."""
         core, thread = self._flushed(thread_id)
-        return core.store.snapshot(thread, at)
+        found = core.store.snapshot(thread, at)
+        if found is None or core.vault is None:
+            return found
+        return found[0], core.vault.open(found[1], ("snapshot", thread, found[0]))
 
     def fetch(self, digest: bytes) -> bytes:
         """Return the content of a blob.
@@ -239,12 +299,13 @@ class LogReading:
             LogCorrupt: It is missing, or not what its digest says.
         """
         core = self._live()
-        data = core.store.blob(digest)
+        vault, store = core.vault, core.store
+        data = store.blob(digest) if vault is None else vault.blob(store, digest)
         if data is None:
             data = core.committer.queued_blob(digest)
         if data is None:
             core.committer.flush()
-            data = core.store.blob(digest)
+            data = store.blob(digest) if vault is None else vault.blob(store, digest)
         found = None if data is None else _digest(data)
         if data is None or found != digest:
             what = "missing" if found is None else f"damaged: its bytes hash to {found.hex()}"

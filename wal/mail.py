@@ -77,9 +77,9 @@ class Mail(ABC):
         """Return the threads for which messages wait, each with the number of the last that was sent to it."""
 
     @abstractmethod
-    def check(self, look: Callable[[bytes], str | None]) -> tuple[int, list[str]]:
+    def check(self, look: Callable[[Message], str | None]) -> tuple[int, list[str]]:
         """Read everything; return how many messages wait, and what is wrong, in words.
 
         Args:
-            look: Called with each payload; returns what is wrong with it, or None.
+            look: Called with each message; returns what is wrong with it, or None.
         """

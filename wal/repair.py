@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 from .blob import digest as digest_of
 from .codec import GLOBAL, Decoder, references
+from .envelope import is_blob
 from .errors import WalgraphError
 from .frame import MAGIC, Header, first_seed, peek, unseal
 from .keyspace import key_number, key_pair, unpack_position, unpack_row, unpack_snapshot
@@ -231,7 +232,7 @@ class _Survey:
         broken: set[str] = set()
         named: dict[bytes, set[bytes]] = {}
         for digest, data in blobs_of(self.pages):
-            if digest_of(data) != digest:
+            if not is_blob(digest, data, digest_of(data)):
                 broken.add(digest.hex())
                 continue
             whole.add(digest)

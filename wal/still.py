@@ -27,6 +27,8 @@ class _StillCore(Core):
         self.store = store
         self.claims = core.claims
         self.committer = core.committer
+        self.vault = core.vault
+        self.is_encrypted = core.is_encrypted
         self.name = core.name
         self.fsync = core.fsync
         self.references = 1

@@ -90,6 +90,8 @@ class Conflict(NamedTuple):
 
 
 Verdict: TypeAlias = Committed | Conflict
+Mover: TypeAlias = Callable[[bytes, tuple[int, ...]], bytes]
+"""Is given data, and where it stands in its thread: after and last seq of a frame, or the seq of a snapshot."""
 
 
 class Row(NamedTuple):
@@ -232,8 +234,14 @@ class Store(ABC):
         """Remove a thread with its frames, snapshots and mail; its blobs stay until they are swept."""
 
     @abstractmethod
-    def copy(self, source: str, target: str) -> Row:
-        """Write a thread's frames and snapshots again under a new id, chained anew."""
+    def copy(self, source: str, target: str, change: Mover | None = None) -> Row:
+        """Write a thread's frames and snapshots again under a new id, chained anew.
+
+        Args:
+            source: The thread.
+            target: The new id.
+            change: Makes of each encrypted body or state what it is under that id.
+        """
 
     @abstractmethod
     def truncate(

@@ -102,6 +102,11 @@ class Submissions:
         self.listeners: set[Listener] = set()
         """Who is told when a run of this process has come to wait for its turn."""
 
+    @property
+    def tables(self) -> Tables:
+        """The storage."""
+        return self._tables
+
     # Handing over
 
     def submit(self, wanted: Submission) -> Submission:
@@ -115,7 +120,7 @@ class Submissions:
             known = find(txn, wanted.run)
             if known is not None:
                 txn.abandon()
-                if known.digest != wanted.digest:
+                if not self._is_same(wanted, known):
                     raise _conflict(wanted, known)
                 return known
             made = admit(txn, wanted)
@@ -411,6 +416,9 @@ class Submissions:
         return self._tables.last()
 
     # Within
+
+    def _is_same(self, wanted: Submission, known: Submission) -> bool:
+        return known.digest == wanted.digest
 
     def _is_there(self) -> bool:
         return self._tables.prepare(SUBMITTED, create=False)

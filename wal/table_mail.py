@@ -176,11 +176,11 @@ class TableMail(Mail):
 
     # Verifying
 
-    def check(self, look: Callable[[bytes], str | None]) -> tuple[int, list[str]]:
+    def check(self, look: Callable[[Message], str | None]) -> tuple[int, list[str]]:
         """Read everything; return how many messages wait, and what is wrong, in words.
 
         Args:
-            look: Called with each payload; returns what is wrong with it, or None.
+            look: Called with each message; returns what is wrong with it, or None.
         """
         if not self.is_there:
             return 0, []
@@ -205,7 +205,7 @@ def _remember(txn: WriteTransaction, box: bytes, id: str, number: int, known: in
 
 
 def _check_messages(
-    txn: ReadTransaction, look: Callable[[bytes], str | None], wrong: list[str]
+    txn: ReadTransaction, look: Callable[[Message], str | None], wrong: list[str]
 ) -> dict[bytes, int]:
     """Read each message, and return how many there are in each mailbox."""
     waiting: dict[bytes, int] = {}
@@ -220,7 +220,7 @@ def _check_messages(
         if box_of(message.thread) != box or message_key(box, message.name, message.number) != key:
             wrong.append(f"message {message.number} to thread {message.thread!r} lies in another's place")
         try:
-            problem = look(message.payload)
+            problem = look(message)
         except WalgraphError as error:
             problem = error.message
         if problem:

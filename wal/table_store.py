@@ -46,7 +46,7 @@ from .keyspace import (
 from .named import new
 from .shelf import Shelf, mark
 from .shelves import Shelves
-from .store import Committed, Conflict, Frame, Group, Position, Row, Snapshot, Store, Verdict
+from .store import Committed, Conflict, Frame, Group, Mover, Position, Row, Snapshot, Store, Verdict
 from .sweeping import Sweeping
 from .tables import DUE, LOG, NAMES, SNAPS, THREADS, ReadTransaction, Tables, WriteTransaction
 from .truncating import Truncating
@@ -216,7 +216,7 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
         self._numbers.pop(thread, None)
         return True
 
-    def copy(self, source: str, target: str) -> Row:
+    def copy(self, source: str, target: str, change: Mover | None = None) -> Row:
         """Write a thread's frames and snapshots again under a new id, chained anew."""
         self._look_after_due(source)
         with self._tables.write() as txn:
@@ -231,23 +231,28 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
             position = read_position(txn)
             number = position.threads + 1
             seed = row.anchor if row.anchor_lsn else first_seed(target)
-            previous, lsn, sealed = row.anchor_lsn, position.lsn, []
+            previous, lsn, size, sealed = row.anchor_lsn, position.lsn, row.size, []
             for header, body in walk(txn, row, 0, None):
                 lsn += 1
+                new_body = body if change is None else change(body, (header.after, header.last))
+                size += len(new_body) - header.length
                 moved = header._replace(lsn=lsn, thread=number, previous=previous)
-                data, seed = seal(moved, body, seed)
+                data, seed = seal(moved, new_body, seed)
                 sealed.append((number_key(lsn), data))
                 previous = lsn
             txn.append(LOG, sealed)
-            copied = row._replace(number=number, thread=target, lsn=previous, checksum=seed, epoch=1)
+            copied = row._replace(
+                number=number, thread=target, lsn=previous, checksum=seed, epoch=1, size=size
+            )
             for seq in snapshot_seqs(txn, row.number):
                 data = unpack_snapshot(txn.get(SNAPS, pair_key(row.number, seq)), row.number, seq)
+                data = data if change is None else change(data, (seq,))
                 txn.put(SNAPS, pair_key(number, seq), pack_snapshot(data, number, seq))
             txn.put(THREADS, number_key(number), pack_row(copied))
             txn.put(NAMES, name_key(target), number_key(number))
             move(txn, number, None, copied.due_at)
             position = position._replace(
-                lsn=lsn, frames=position.frames + row.frames, size=position.size + row.size, threads=number
+                lsn=lsn, frames=position.frames + row.frames, size=position.size + size, threads=number
             )
             txn.put(THREADS, POSITION_KEY, pack_position(position))
         return copied

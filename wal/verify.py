@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .blob import digest as digest_of
 from .codec import GLOBAL, Decoder, references
 from .directory import walk_pages
+from .envelope import is_blob, is_sealed, parse, without_checksum
 from .errors import LogCorrupt, WalgraphError
 from .frame import Header, first_seed, peek, unseal
 from .items import Item
@@ -72,6 +73,8 @@ class Report(NamedTuple):
     blobs: int
     items: int = 0
     signals: int = 0
+    closed: int = 0
+    """How many frames, states and values are encrypted with keys that are not here: their checksums were checked."""
 
     @property
     def ok(self) -> bool:
@@ -110,14 +113,38 @@ class _Walk:
         self.progress = progress or say_nothing
         self.problems: list[Problem] = []
         self.named: dict[bytes, tuple[str, int]] = {}
-        self.frames = self.records = self.snapshots = self.blobs = self.items = self.signals = 0
+        self.frames = self.records = self.snapshots = self.blobs = self.items = self.signals = self.closed = 0
         self.chains: dict[int, _Chain] = {}
         self.decoder: Decoder = log.decoder(GLOBAL, lenient=True)
+
+    def opened(self, data: bytes, *what: Any) -> bytes | None:
+        """Return data in the clear, or None if its key is not here."""
+        data = self.log.opened(data, *what)
+        if is_sealed(data):
+            # What can be seen without the key must be there.
+            parse(data)
+            self.closed += 1
+            return None
+        return data
 
     def look(self, value: bytes) -> str | None:
         """Return what is wrong with an encoded value, or None."""
         try:
+            if is_sealed(value):
+                parse(value)
+                self.closed += 1
+                return None
             self.decoder.value(value)
+        except WalgraphError as error:
+            return error.message
+        return None
+
+    def look_if_open(self, value: bytes) -> str | None:
+        """Return the same of a value that is not encrypted; of an encrypted one the caller knows whose it is."""
+        if not is_sealed(value):
+            return self.look(value)
+        try:
+            parse(value)
         except WalgraphError as error:
             return error.message
         return None
@@ -126,7 +153,7 @@ class _Walk:
         self.problems.append(Problem(what, thread, seq, lsn))
 
     def report(self) -> Report:
-        held = (self.blobs, self.items, self.signals)
+        held = (self.blobs, self.items, self.signals, self.closed)
         counts = (len(self.chains), self.frames, self.records, self.snapshots, *held)
         return Report(tuple(self.problems), *counts)
 
@@ -286,7 +313,10 @@ def _verify_head(walk: _Walk, row: Row, chain: _Chain) -> None:
 def _verify_body(walk: _Walk, thread: str, header: Header, body: bytes) -> None:
     try:
         _name(walk, references(body), thread, header.last)
-        records = walk.decoder.records(body)
+        plain = walk.opened(body, "frame", thread, header.after, header.last)
+        if plain is None:
+            return
+        records = walk.decoder.records(plain)
     except WalgraphError as error:
         walk.found(error.message, thread, header.last, header.lsn)
         return
@@ -313,8 +343,11 @@ def _verify_snapshots(walk: _Walk, row: Row) -> None:
             stored = walk.store.snapshot(row.thread, seq)
             assert stored is not None, "it was listed"
             _name(walk, references(stored[1]), row.thread, seq)
-            walk.decoder.value(stored[1])
-            wrong = walk.check(row.thread, seq, stored[1]) if walk.check is not None else None
+            plain = walk.opened(stored[1], "snapshot", row.thread, seq)
+            wrong = None
+            if plain is not None:
+                walk.decoder.value(plain)
+                wrong = walk.check(row.thread, seq, plain) if walk.check is not None else None
         except WalgraphError as error:
             walk.found(error.message, row.thread, seq)
             continue
@@ -329,7 +362,13 @@ def _verify_blobs(walk: _Walk) -> None:
     walk.blobs = len(there)
     for digest in there:
         data = walk.store.blob(digest) or b""
-        if digest_of(data) != digest:
+        wrong = not is_blob(digest, data, digest_of(data))
+        if not wrong and is_sealed(data):
+            try:
+                walk.opened(without_checksum(digest, data), "blob", digest)
+            except WalgraphError as error:
+                walk.found(error.message, *walk.named.get(digest, ("", None)))
+        if wrong:
             thread, seq = walk.named.get(digest, ("", None))
             walk.found(f"the large value {digest.hex()} is not what its digest says", thread, seq)
 
@@ -341,7 +380,10 @@ def _verify_items(walk: _Walk) -> None:
     def pass_over(_: Item) -> None:
         """A cache may hold what a serialiser of the user's made."""
 
-    for what, shelf, check in (("store", walk.store.items, look), ("cache", walk.store.cached, pass_over)):
+    for what, shelf, check in (
+        ("store", walk.log.items(), look),
+        ("cache", walk.log.items(cached=True), pass_over),
+    ):
         count, wrong = shelf.check(check)
         walk.items += count
         for problem in wrong:
@@ -349,20 +391,35 @@ def _verify_items(walk: _Walk) -> None:
 
 
 def _verify_mail(walk: _Walk) -> None:
-    walk.signals, wrong = walk.store.mail.check(walk.look)
+    walk.signals, wrong = walk.store.mail.check(lambda message: walk.look(walk.log.payload(message)))
     for problem in wrong:
         walk.found(f"mail: {problem}")
 
 
 def _verify_submissions(walk: _Walk) -> None:
     if walk.store.has_submissions():
-        for problem in walk.store.submissions.check(walk.look)[1]:
+        for problem in walk.store.submissions.check(walk.look_if_open)[1]:
             walk.found(f"handed-over runs: {problem}")
+        if not walk.log.is_encrypted:
+            return
+        try:
+            # Those that are encrypted are opened on the way.
+            for each in walk.log.submissions().all():
+                walk.closed += is_sealed(each.given) or is_sealed(each.result)
+        except WalgraphError as error:
+            walk.found(f"handed-over runs: {error.message}")
 
 
 def _verify_schedules(walk: _Walk) -> None:
-    for problem in walk.store.schedules.check(walk.look):
+    for problem in walk.store.schedules.check(walk.look_if_open):
         walk.found(f"schedule: {problem}")
+    if not walk.log.is_encrypted:
+        return
+    try:
+        # Those that are encrypted are opened on the way.
+        walk.closed += sum(is_sealed(each.given) for each in walk.log.schedules().all())
+    except WalgraphError as error:
+        walk.found(f"schedule: {error.message}")
 
 
 def _verify_due(walk: _Walk) -> None:
@@ -386,5 +443,5 @@ def _name(walk: _Walk, digests: set[bytes], thread: str, seq: int) -> None:
         data = walk.store.blob(digest)
         if data is None:
             walk.found(f"the large value {digest.hex()} is missing", thread, seq)
-        elif digest_of(data) == digest:
+        elif is_blob(digest, data, digest_of(data)):
             waiting += references(data)

@@ -32,9 +32,13 @@ from walgraph import (
     RunHandle,
     Worker,
     arecover,
+    entrypoint,
     recover,
     submit,
+    wait_for,
 )
+from walgraph.engine.finding import Finder
+from walgraph.engine.worker import served
 
 
 def recovered(way: Way, log: Log, graphs: Any, **options: Any) -> list[Any]:
@@ -314,3 +318,23 @@ def test_what_on_end_raises_ends_the_worker(way: Way, log: Log) -> None:
     with pytest.raises(ZeroDivisionError):
         work()
     assert handle.status() == "done"
+
+
+def test_a_signal_that_comes_between_a_wait_and_the_note_of_it_wakes(log: Log) -> None:
+    """A worker that looked just then took the signal for one that it had dealt with, and nobody ever woke the run."""
+
+    @entrypoint(log, name="waits")
+    def waits(given: int) -> Any:
+        return wait_for("go")
+
+    submit(waits, 1, "t", run_id="r")
+    with Worker(log, waits):
+        until(lambda: (found := log.submissions().get("r")) is not None and found.state == "suspended")
+    finder = Finder(log, served(log, waits, None, {}))
+    # As it stands when the run has come to its wait, and whoever carried it out has not noted it yet.
+    assert log.submissions(write=True).start("r", since=0, now=1) is not None
+    log.signal("t", "go", "now")
+    assert list(finder.due()) == []
+    log.submissions(write=True).suspend("r")
+    (found,) = finder.due()
+    assert found.carry_out().how == "done"

@@ -56,7 +56,7 @@ def test_a_frame_cut_short_is_damage(cut: int) -> None:
 def test_a_newer_format_and_unknown_flags_are_refused() -> None:
     """A reader that does not know a bit must not guess what it means."""
     data, _ = seal(HEADER, BODY, 1)
-    for place, value in ((2, 2), (3, 1)):
+    for place, value in ((2, 2), (3, 2)):
         with pytest.raises(FormatTooNew):
             peek(data[:place] + bytes([value]) + data[place + 1 :], 7)
 
