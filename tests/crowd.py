@@ -5,6 +5,8 @@
     crowd.settle()                        let one last worker finish what is left
     crowd.check()                         every run ended once, with the right result; every step ran at least once
 
+A schedule fires each second meanwhile, and is checked in the same way.
+
 Each step of a run adds a line to a file outside, which is how often its body ran.
 """
 
@@ -18,10 +20,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from walgraph import END, START, CompiledGraph, Log, StateGraph, Worker, define_queue, submit
+from walgraph import END, START, CompiledGraph, Log, StateGraph, Worker, define_queue, schedule, submit
 from walgraph.wal.record import RunEnded, RunStarted
 
 STEPS = ("one", "two", "three")
@@ -85,6 +88,8 @@ class Crowd:
         self.processes = [self._process() for _ in range(workers)]
         self.kills = self.stops = 0
         define_queue(self.log, "narrow", concurrency=2)
+        given, how = {"run": "tick"}, {"missed": "all", "overlap": "allow_all"}
+        self.ticks = schedule("* * * * * *", self.graph, given, name="tick", **how)
 
     def _process(self) -> subprocess.Popen[bytes]:
         here = str(Path(__file__).parent)
@@ -132,9 +137,10 @@ class Crowd:
             process.stdout.close()
 
     def settle(self, timeout: float = 60) -> None:
-        """Kill whoever is left, and let a worker of this process finish."""
+        """Kill whoever is left, end the schedule, and let a worker of this process finish."""
         for process in self.processes:
             self._kill(process)
+        self.ticks.pause()
         worker = Worker(self.log, self.graph, attempts=1000, durability=self.durability)
         end = time.monotonic() + timeout
         with worker:
@@ -162,6 +168,20 @@ class Crowd:
             head = self.log.head(thread)
             assert head is not None
             assert head.status == "done"
+
+        self._check_ticks()
+
+    def _check_ticks(self) -> None:
+        """See that the schedule has handed over each second once, and that each of these runs is done."""
+        runs = [each for each in self.log.submissions().all() if each.run.startswith("tick@")]
+        times = [datetime.fromisoformat(each.run.removeprefix("tick@")) for each in runs]
+        assert times == [times[0] + n * timedelta(seconds=1) for n in range(len(times))]
+        info = self.ticks.info()
+        assert (info.fires, info.skips) == (len(times), 0)
+        for each in runs:
+            assert each.how == "done", each
+            trail = [f"tick:{name}" for name in STEPS]
+            assert self.log.decoder().value(each.result) == {"run": "tick", "trail": trail}
 
     def close(self) -> None:
         """Close the log."""

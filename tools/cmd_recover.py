@@ -43,7 +43,7 @@ def command(
     as_apply: bool,
     as_json: bool,
 ) -> None:
-    """Carry on what crashed, was drained, or is due: all of it, or the threads that are named.
+    """Carry on what crashed, was drained, or is due, schedules too: all of it, or the threads that are named.
 
     A dry run, unless --apply is given. Threads that were parked or have failed go on if they are named.
     """

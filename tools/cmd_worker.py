@@ -40,7 +40,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Carry out what is handed over, and carry on what crashed, was drained or is due, until SIGTERM or Ctrl-C.
+    """Carry out what is handed over, fire schedules, and carry on what crashed or is due, until SIGTERM or Ctrl-C.
 
     Then running tasks end, their runs are drained, and the next worker goes on with them. With --json each run that
     ends is one object on one line.

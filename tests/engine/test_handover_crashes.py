@@ -5,25 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crowd import Crowd
-from helpers import chain, leaves, steps_of
+from helpers import chain, steps_of
 from timer_helpers import at_noon
-from worker_helpers import elsewhere
 
 from walgraph import (
     Log,
-    ScheduleHandle,
     Worker,
     define_queue,
-    recover,
     schedule,
     schedules,
     submit,
@@ -64,16 +59,16 @@ def hand_over(path: Path, durability: str) -> None:
 
 
 def fire(path: Path, durability: str) -> None:
-    """Make a schedule, and see it three minutes later, until what it fires has ended."""
+    """Make a schedule, and see it two minutes later, until what it fires has ended."""
     with at_noon() as fake, Log.open(path) as log:
         graph = graph_of(log, path.with_suffix(".txt"))
         given, how = {"x": "r"}, {"missed": "all", "overlap": "buffer_all", "durability": durability}
         handle = schedule("* * * * *", graph, given, thread_id="t", **how)
-        fake.advance(180)
+        fake.advance(120)
         work_until(
             log,
             graph,
-            lambda: handle.info().fires == 3 and all(e.how == "done" for e in log.submissions().all()),
+            lambda: handle.info().fires == 2 and all(e.how == "done" for e in log.submissions().all()),
         )
 
 
@@ -168,55 +163,24 @@ def test_a_kill_at_any_commit_neither_loses_nor_doubles_a_firing(tmp_path: Path,
         assert lived(fire, path, None, "sync") == 0
         with Log.open(path) as log:
             runs = [each.run for each in log.submissions().all()]
-            assert runs == [f"graph@2026-03-01T12:0{minute}:00Z" for minute in (1, 2, 3)]
-            assert steps_of(log, "t").count("RunStarted") == 3
-            assert [(info.fires, info.skips, info.waiting) for info in schedules(log)] == [(3, 0, ())]
+            assert runs == [f"graph@2026-03-01T12:0{minute}:00Z" for minute in (1, 2)]
+            assert steps_of(log, "t").count("RunStarted") == 2
+            assert [(info.fires, info.skips, info.waiting) for info in schedules(log)] == [(2, 0, ())]
             assert verify(log, structure=False).ok
     else:
         message = "it commits without end"
         raise AssertionError(message)
-    assert fate >= 12
-
-
-SECONDLY = """
-import sys
-from helpers import chain, leaves
-from walgraph import Log, Worker, schedule
-
-log = Log.open(sys.argv[1])
-graph = chain(leaves("a")).compile(log, name="graph")
-schedule("* * * * * *", graph, {"trail": []}, missed="all", overlap="allow_all", durability="sync")
-print("ready", flush=True)
-Worker(log, graph).run()
-"""
-
-
-def test_processes_that_are_killed_fire_each_second_once(tmp_path: Path) -> None:
-    """Two worker processes, of which one is killed now and then: no second is lost, none is done twice."""
-    path = tmp_path / "log.wal"
-    with elsewhere(SECONDLY, path):
-        for _ in range(3):
-            with elsewhere(SECONDLY, path):
-                time.sleep(0.6)
-    with Log.open(path) as log:
-        graph = chain(leaves("a")).compile(log, name="graph")
-        ScheduleHandle(log, "graph").pause()
-        assert all(carried.how == "done" for carried in recover(log, graph))
-        runs = [datetime.fromisoformat(each.run.partition("@")[2]) for each in log.submissions().all()]
-        assert len(runs) >= 2
-        assert runs == [runs[0] + n * timedelta(seconds=1) for n in range(len(runs))]
-        for head in log.threads():
-            assert steps_of(log, head.thread_id).count("RunStarted") == 1
-            assert graph.get_state({"configurable": {"thread_id": head.thread_id}}).values == {"trail": ["a"]}
+    assert fate >= 8
 
 
 def test_workers_that_come_and_go_lose_and_double_nothing(tmp_path: Path) -> None:
-    """Some dozens of runs, several processes, SIGKILL and SIGSTOP at random instants (more of it in ``make fuzz``)."""
+    """Dozens of runs, a schedule, several processes, SIGKILL and SIGSTOP at random (more of it in ``make fuzz``)."""
     crowd = Crowd(tmp_path / "log.wal", seed=1)
     try:
         crowd.work(runs=30, seconds=2.5)
         crowd.settle()
         crowd.check()
         assert crowd.kills > 3
+        assert crowd.ticks.info().fires >= 1
     finally:
         crowd.close()
