@@ -129,19 +129,32 @@ def waiting_tasks_do_not_run_again(theirs: Seen, ours: Seen) -> tuple[Seen, Seen
 
 
 def all_that_ended_is_shown(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
-    """C-2: what ended beside a failure is shown; LangGraph may raise before it has shown all of it."""
+    """C-2: what tasks of a step show that has failed is shown; LangGraph may raise before it has shown all of it.
+
+    Of the tasks themselves that is how they ended, what they wrote and what they asked; of a subgraph, all of it.
+    """
+    if not theirs.outcome[0] == ours.outcome[0] == "raised" or not isinstance(ours.state, Snapshot):
+        return theirs, ours
     more = repeated(ours.chunks) - repeated(theirs.chunks)
-    if not (theirs.outcome[0] == ours.outcome[0] == "raised") or repeated(theirs.chunks) - repeated(
-        ours.chunks
-    ):
+    names = {task.name for task in ours.state.tasks}
+    if repeated(theirs.chunks) - repeated(ours.chunks) or not any(task.error for task in ours.state.tasks):
         return theirs, ours
 
-    def is_an_end(chunk: Chunk) -> bool:
-        asks = isinstance(chunk.shown, dict) and "__interrupt__" in chunk.shown
-        is_below = bool(chunk.namespace)
-        return is_below or asks or isinstance(chunk.shown, Ended) or chunk.mode in {"updates", "messages"}
+    def is_of_the_step(chunk: Chunk) -> bool:
+        if chunk.namespace:
+            return chunk.namespace[0].partition(":")[0] in names
+        match chunk.mode, chunk.shown:
+            case "tasks" | "debug", Ended(name=name):
+                return name in names
+            case "updates" | "values", {"__interrupt__": _}:
+                return True
+            case "updates", dict() as shown:
+                return names >= shown.keys() - {"__metadata__"}
+            case "messages", (_, about):
+                return about["langgraph_node"] in names
+        return False
 
-    if all(is_an_end(chunk) for chunk in ours.chunks if more[repr(chunk)]):
+    if all(is_of_the_step(chunk) for chunk in ours.chunks if more[repr(chunk)]):
         theirs = theirs._replace(chunks=ours.chunks)
     return theirs, ours
 
@@ -189,14 +202,20 @@ def past_errors_are_not_shown(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
 
 
 def exit_keeps_the_states_of_subgraphs(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
-    """D-8: under ``exit`` LangGraph may have stored an older state of a subgraph, or none."""
+    """D-8: under ``exit`` LangGraph may have stored an older step of a subgraph, or none; the same step is the same."""
     if theirs.durability != "exit":
         return theirs, ours
 
     def task(their: Task, our: Task) -> Task:
-        return their._replace(state=our.state) if isinstance(our.state, Snapshot) else their
+        if not isinstance(our.state, Snapshot) or not isinstance(their.state, Snapshot):
+            return their
+        is_older = their.state.step is None or (
+            our.state.step is not None and their.state.step < our.state.step
+        )
+        return their._replace(state=our.state if is_older else deep(their.state, our.state))
 
-    return theirs._replace(state=_tasks(task)(theirs.state, ours.state)), ours
+    deep = _tasks(task)
+    return theirs._replace(state=deep(theirs.state, ours.state)), ours
 
 
 def answered_questions_are_over(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
@@ -356,6 +375,24 @@ def exit_shows_no_parents(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     return _in_chunks(evened, theirs, ours) if theirs.durability == "exit" else (theirs, ours)
 
 
+def tasks_are_listed_by_name(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
+    """P-3: a run that goes on from an edit or a fork shows its tasks as their nodes were added in LangGraph.
+
+    With us every run shows them by name, as LangGraph does after each step of its own.
+    """
+
+    def evened(their: Any, our: Any) -> Any:
+        if not isinstance(their, Snapshot) or not isinstance(our, Snapshot):
+            return their
+        if their.source not in {"fork", "update"} or Counter(their.next) != Counter(our.next):
+            return their
+        if [task.name for task in our.tasks] != sorted(task.name for task in their.tasks):
+            return their
+        return their._replace(next=our.next, tasks=tuple(sorted(their.tasks, key=lambda task: task.name)))
+
+    return _in_chunks(evened, theirs, ours)
+
+
 def kept_subgraphs_are_where_they_are(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
     """SG: LangGraph's streams place a subgraph that keeps its state where its task is, and there is nothing there."""
 
@@ -410,13 +447,25 @@ def messages_in_pairs_are_messages(theirs: Seen, ours: Seen) -> tuple[Seen, Seen
 
 
 def what_tasks_were_given_is_not_shown_again(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
-    """A message that a task was given is no news in ``messages``; LangGraph may show it before that task has begun."""
-    given = repr([chunk.shown.input for chunk in ours.chunks if isinstance(chunk.shown, Started)])
+    """A message that a task was given is no news in ``messages``, nor in what its siblings return.
+
+    In LangGraph it is news to a task that ends before the one that was given it has begun.
+    """
+    given = [
+        (chunk.namespace, chunk.about["step"], repr(chunk.shown.input))
+        for chunk in ours.chunks
+        if chunk.mode == "debug" and isinstance(chunk.shown, Started)
+    ]
     more = repeated(theirs.chunks) - repeated(ours.chunks)
 
     def is_news(chunk: Chunk) -> bool:
-        is_more = chunk.mode == "messages" and more[repr(chunk)] > 0
-        return not is_more or f"'id': {chunk.shown[0][1]['id']!r}" not in given
+        if chunk.mode != "messages" or more[repr(chunk)] <= 0:
+            return True
+        message, about = chunk.shown
+        step = (chunk.namespace, about["langgraph_step"])
+        return not any(
+            f"'id': {message[1]['id']!r}" in held for *where, held in given if tuple(where) == step
+        )
 
     return theirs._replace(chunks=tuple(filter(is_news, theirs.chunks))), ours
 
@@ -437,6 +486,7 @@ EVENED: tuple[Callable[[Seen, Seen], tuple[Seen, Seen]], ...] = (
     messages_are_made_at_once,
     metadata_are_the_tasks_own,
     what_saves_nothing_has_no_checkpoints,
+    tasks_are_listed_by_name,
     messages_in_pairs_are_messages,
     messages_of_kept_subgraphs_come_from_there,
     what_tasks_were_given_is_not_shown_again,

@@ -209,6 +209,17 @@ def exit_keeps_what_subgraphs_did(theirs: Seen, ours: Seen) -> bool:
     return theirs.ran != ours.ran and _outer(theirs) == _outer(ours)
 
 
+def exit_keeps_what_gotos_made_due(theirs: Seen, ours: Seen) -> bool:
+    """N-4, D-8: under ``exit`` LangGraph forgets what a goto made due in a step that had begun, when the run failed."""
+    if theirs.durability != "exit" or not theirs.did.startswith("goto ") or theirs.outcome[0] != "raised":
+        return False
+    if not isinstance(theirs.state, Snapshot) or not isinstance(ours.state, Snapshot):
+        return False
+    due = [task.name for task in ours.state.tasks]
+    led = theirs.did.partition(" ")[2]
+    return led in due and sorted([*(task.name for task in theirs.state.tasks), led]) == sorted(due)
+
+
 def _outer(seen: Seen) -> list[str]:
     """Return what ran in the graph, but not in its subgraphs: their nodes have longer names."""
     return [ran for ran in seen.ran if "_" not in ran.partition("(")[0]]
@@ -244,6 +255,7 @@ PARTINGS: dict[Callable[[Seen, Seen], bool], tuple[str, ...]] = {
     edits_keep_what_commands_wrote: CALL,
     edits_take_the_place_of_all_that_was_due: CALL,
     exit_keeps_what_subgraphs_did: (),
+    exit_keeps_what_gotos_made_due: CALL,
     kept_subgraphs_take_their_input: (),
     finished_heads_are_not_forked: ("outcome", "ran"),
     heads_do_not_begin_subgraphs_anew: (),
