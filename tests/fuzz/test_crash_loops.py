@@ -1,7 +1,7 @@
 """Crash loops: real processes over real LMDB logs, killed at random instants, and started again until they are done.
 
     make test    a fixed number of seeds, some seconds
-    make fuzz    new seeds for two thirds of WALGRAPH_FUZZ_SECONDS, on all processors
+    make fuzz    new seeds for its share of WALGRAPH_FUZZ_SECONDS, on all processors
 
 ``WALGRAPH_FUZZ_SEED=n`` tells the one story of a seed again. What a story is, and what must hold: ``stories``.
 """
@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fuzz.shares import seconds
 from fuzz.stories import forked, tell_stories
 from simulation import test_planted_bugs as planted
 
-SECONDS = float(os.environ.get("WALGRAPH_FUZZ_SECONDS", "0")) * 2 / 3
+SECONDS = seconds("crash_loops")
 SEED = int(os.environ.get("WALGRAPH_FUZZ_SEED", "0"))
 STORIES = 24
 """How many stories each teller tells when there is no time to search."""

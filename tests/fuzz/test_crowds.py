@@ -1,21 +1,21 @@
 """Worker processes that come and go on one log, killed and stopped at random instants, for as long as there is time.
 
-    make fuzz    new seeds for a tenth of WALGRAPH_FUZZ_SECONDS, in each mode of durability in turn
+    make fuzz    new seeds for its share of WALGRAPH_FUZZ_SECONDS, in each mode of durability in turn
 
 What must hold is said in ``crowd``. The short version is in ``tests/engine/test_handover_crashes.py``.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from crowd import Crowd
+from fuzz.shares import seconds
 
-SECONDS = float(os.environ.get("WALGRAPH_FUZZ_SECONDS", "0")) / 10
+SECONDS = seconds("crowds")
 MODES = ("async", "sync", "exit")
 
 

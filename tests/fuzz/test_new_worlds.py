@@ -1,6 +1,6 @@
 """New worlds for the laws: random graphs driven by hand, with seeds that nobody has tried.
 
-``make fuzz`` gives them a third of WALGRAPH_FUZZ_SECONDS; ``WALGRAPH_FUZZ_SEED=n`` lives through one world again.
+``make fuzz`` gives them their share of WALGRAPH_FUZZ_SECONDS; ``WALGRAPH_FUZZ_SEED=n`` lives through one world again.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import random
 import time
 
 import pytest
+from fuzz.shares import seconds
 from simulation.by_hand import World
 from simulation.graphs import a_shape
 from simulation.laws import LawBroken
 from simulation.lives import a_function, a_graph
 from simulation.test_laws import MODES, proved
 
-SECONDS = float(os.environ.get("WALGRAPH_FUZZ_SECONDS", "0")) / 3
+SECONDS = seconds("new_worlds")
 SEED = int(os.environ.get("WALGRAPH_FUZZ_SEED", "0"))
 WORLDS = 40
 """How many worlds there are when there is no time to search."""

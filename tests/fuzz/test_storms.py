@@ -1,7 +1,7 @@
 """Random programs of tasks, effects, waits and questions, carried on by workers that are killed and stopped.
 
     make test    a few storms of known seeds
-    make fuzz    others, for a tenth of WALGRAPH_FUZZ_SECONDS; WALGRAPH_FUZZ_SEED=n lets one rage again
+    make fuzz    others, for its share of WALGRAPH_FUZZ_SECONDS; WALGRAPH_FUZZ_SEED=n lets one rage again
 
 What must hold is said in ``storms``, how workers die in ``weather``.
 """
@@ -14,6 +14,7 @@ import time
 from collections import Counter
 
 import pytest
+from fuzz.shares import seconds
 from fuzz.weather import Storm
 
 from walgraph import RUN_AGAIN
@@ -21,7 +22,7 @@ from walgraph.engine import transactional
 from walgraph.engine.finding import Finder
 from walgraph.engine.once import Attempted
 
-SECONDS = float(os.environ.get("WALGRAPH_FUZZ_SECONDS", "0")) / 10
+SECONDS = seconds("storms")
 SEED = int(os.environ.get("WALGRAPH_FUZZ_SEED", "0"))
 STORMS = 3
 """How many there are when there is no time to search."""

@@ -1,7 +1,7 @@
 """The bank of ``examples/transfer_money.py`` killed at any instant: nothing is paid twice, nothing is lost.
 
     make test    some dozens of kills
-    make fuzz    as many as a sixth of WALGRAPH_FUZZ_SECONDS allows
+    make fuzz    as many as its share of WALGRAPH_FUZZ_SECONDS allows
 
 The bank does what it is told, twice if it is told twice. So what it holds in the end was kept right by the log alone.
 """
@@ -22,13 +22,14 @@ from pathlib import Path
 
 import pytest
 from effect_lives import Fate, kill_at
+from fuzz.shares import seconds
 
 from walgraph import Log
 from walgraph.engine.once import Attempted
 from walgraph.replay.intents import DOUBTFUL, effects
 from walgraph.wal.codec import GLOBAL
 
-SECONDS = float(os.environ.get("WALGRAPH_FUZZ_SECONDS", "0")) / 6
+SECONDS = seconds("transfers")
 SEED = int(os.environ.get("WALGRAPH_FUZZ_SEED", "0")) or (int(time.time()) if SECONDS else 7)
 KILLS = 30
 """How many lives are killed when there is no time for more."""
