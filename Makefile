@@ -91,7 +91,7 @@ scaling: setup ## fit how the cost of a step grows with steps, threads, nodes an
 	$(PYTHON) bench/scaling.py
 
 fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
-	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz tests/fault_points -q -p no:benchmark --timeout=0
+	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz tests/fault_points tests/saver/test_kills.py -q -p no:benchmark --timeout=0
 
 mutants: setup ## make mistakes on purpose, and see that the tests of faults find each; MUTANT="words" picks by name
 	PYTHONPATH=tests $(PYTHON) -m mutants.hunt "$${WALGRAPH_MUTANT:-$(MUTANT)}" --at-once $(WORKERS)

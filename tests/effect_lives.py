@@ -96,7 +96,7 @@ class Programme:
         """Do what one life does; never returns."""
         try:
             kill_at(fate)
-            with Log.open(self.log, strict=True, flush_interval=60) as log:
+            with Log.open(self.log, strict=True, fsync="off", flush_interval=60) as log:
                 given = "tea" if log.head("t") is None else None
                 flow = self._flow(log)
                 if self.is_async:

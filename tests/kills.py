@@ -41,7 +41,7 @@ def fated(self, *arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return done
 
-with Log.open(PATH) as log:
+with Log.open(PATH, fsync='off') as log:
     is_new = log.head("t") is None
     CALL = ({{"trail": []}} if is_new else None, CONFIG)
     Writer.append = fated

@@ -23,10 +23,12 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture(params=["memory", "lmdb"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    """A log of each kind, strict."""
+    """A log of each kind, strict; the disk is not waited for, which tests of the log and of power loss do."""
     kind: str = request.param
     with (
-        MemoryLog(strict=True) if kind == "memory" else Log.open(tmp_path / "log.wal", strict=True) as opened
+        MemoryLog(strict=True)
+        if kind == "memory"
+        else Log.open(tmp_path / "log.wal", strict=True, fsync="off") as opened
     ):
         yield opened
 
@@ -39,7 +41,9 @@ def maybe_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log | 
         return
     kind: str = request.param
     with (
-        MemoryLog(strict=True) if kind == "memory" else Log.open(tmp_path / "log.wal", strict=True) as opened
+        MemoryLog(strict=True)
+        if kind == "memory"
+        else Log.open(tmp_path / "log.wal", strict=True, fsync="off") as opened
     ):
         yield opened
 

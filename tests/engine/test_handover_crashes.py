@@ -49,7 +49,7 @@ def graph_of(log: Log, outside: Path) -> Any:
 
 def hand_over(path: Path, durability: str) -> None:
     """Hand two runs over, and carry out what there is, until all have ended."""
-    with Log.open(path) as log:
+    with Log.open(path, fsync="off") as log:
         graph = graph_of(log, path.with_suffix(".txt"))
         define_queue(log, "narrow", concurrency=1, rate=(100, 0.01))
         handles = [
@@ -60,7 +60,7 @@ def hand_over(path: Path, durability: str) -> None:
 
 def fire(path: Path, durability: str) -> None:
     """Make a schedule, and see it two minutes later, until what it fires has ended."""
-    with at_noon() as fake, Log.open(path) as log:
+    with at_noon() as fake, Log.open(path, fsync="off") as log:
         graph = graph_of(log, path.with_suffix(".txt"))
         given, how = {"x": "r"}, {"missed": "all", "overlap": "buffer_all", "durability": durability}
         handle = schedule("* * * * *", graph, given, thread_id="t", **how)
@@ -105,7 +105,7 @@ def lived(
 
     try:
         # That the log is made is no commit of the life: it is killed in tests of its own.
-        Log.open(path).close()
+        Log.open(path, fsync="off").close()
         LmdbTransaction.__exit__ = fated  # type: ignore[method-assign]
         life(path, durability)
         code = 0

@@ -104,7 +104,7 @@ def live(name, fate=0, when=""):
     if child == 0:
         try:
             Writer.append = fated
-            with Log.open(FOLDER / f"{name}.wal") as log:
+            with Log.open(FOLDER / f"{name}.wal", fsync="off") as log:
                 graph = module.compiled(log)
                 found = module.run(Recorder(graph, durability=DURABILITY, asynchronous=ASYNCHRONOUS))
                 threads = [{"configurable": {"thread_id": head.thread_id}} for head in log.threads()]

@@ -65,7 +65,7 @@ def told_alike(
 
 
 @pytest.mark.parametrize("part", PARTS)
-@told(fewer=100)
+@told(fewer=60)
 @given(story=stories(("input",)))
 def test_a_graph_runs_as_it_does_in_langgraph(story, part) -> None:
     """Inputs, answers and resumes: values, streams, what runs, the state and its history are equal."""
@@ -73,7 +73,7 @@ def test_a_graph_runs_as_it_does_in_langgraph(story, part) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-@told(fewer=100)
+@told(fewer=60)
 @given(story=stories())
 def test_whatever_is_done_to_a_thread_comes_out_as_in_langgraph(story, part) -> None:
     """The same, with commands as inputs, edits, old checkpoints gone back to, and branches that begin there."""
@@ -81,7 +81,7 @@ def test_whatever_is_done_to_a_thread_comes_out_as_in_langgraph(story, part) -> 
 
 
 @pytest.mark.parametrize("part", PARTS)
-@told(fewer=60)
+@told(fewer=40)
 @given(story=program_stories())
 def test_a_function_runs_as_it_does_in_langgraph(story, part) -> None:
     """Entrypoints and tasks: what they return, save, ask, retry and stream, and the history, are equal."""

@@ -16,7 +16,8 @@ from walgraph.tools.langgraph_saver import WalSaver
 from walgraph.wal.verify import verify
 
 NURSERY = Path(__file__).with_name("nursery.py")
-LIVES = int(os.environ.get("WALGRAPH_SAVER_LIVES", "5"))
+LIVES = int(os.environ.get("WALGRAPH_SAVER_LIVES", "12" if "WALGRAPH_FUZZ_SECONDS" in os.environ else "3"))
+"""How many lives a program has; more of them in ``make fuzz``."""
 
 
 def outlived(path: Path, program: str, durability: str, seed: int) -> list[list[Any]]:

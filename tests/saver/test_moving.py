@@ -98,7 +98,7 @@ def test_ten_thousand_checkpoints_are_imported_and_equal(sqlite: SqliteSaver, tm
     putter = Putter(sqlite, config("long"))
     said: list[str] = []
     for step in range(4000):
-        said = [*said[-60:], f"{step} " + "x" * 60]
+        said = [*said[-40:], f"{step} " + "x" * 60]
         putter.put({"said": said, "n": step}, step=step)
         if not step % 10:
             sqlite.put_writes(
