@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import xxhash
@@ -70,7 +71,7 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
 
     def _copy(self, other: Any) -> None:
         if other.cancelled():
-            self.cancel()
+            self._give_up()
         elif (error := other.exception()) is not None:
             self.set_exception(error)
         else:
@@ -107,14 +108,27 @@ class SyncAsyncFuture(concurrent.futures.Future[R]):
         """Return when the call has ended, however it ended."""
         if self._work is not None:
             self._work.run_if_free()
-        concurrent.futures.wait([self])
+        with suppress(concurrent.futures.CancelledError):
+            super().exception()
 
-    def stop(self) -> None:
-        """Cancel the call if it is a coroutine's, or if nobody has begun it; a thread that makes it goes on."""
+    def cancel(self) -> bool:
+        """Cancel the call if it is a coroutine's, or if nobody has begun it; a thread that makes it goes on.
+
+        Returns:
+            Whether it was cancelled, or is going to be.
+        """
         if self._task is not None:
-            self._task.cancel()
-        elif self._work is not None:
-            self._work.forget()
+            return self._task.cancel()
+        if self.cancelled():
+            return True
+        return (self._work is None or self._work.take()) and self._give_up()
+
+    def _give_up(self) -> bool:
+        if not super().cancel():
+            return False
+        # Only then do those who wait for several futures learn of it.
+        self.set_running_or_notify_cancel()
+        return True
 
     async def settled(self) -> None:
         """Return when a call that is made on this event loop has ended, or raise what it raised."""

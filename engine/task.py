@@ -399,7 +399,7 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
                     if isinstance(error, asyncio.CancelledError):
                         # What the body called belongs to it, so it is cancelled too.
                         for child in context.children:
-                            child.stop()
+                            child.cancel()
                         task = asyncio.current_task()
                         if task is None or not task.cancelling():
                             error = self_cancelled(error, context.name)

@@ -209,7 +209,7 @@ def _hears_langchain() -> Callable[[], None] | None:
 async def settled(context: TaskContext[Run]) -> None:
     """Stop what an attempt called, and return when it has ended and the state knows of it."""
     for child in context.children:
-        child.stop()
+        child.cancel()
     for child in context.children:
         await child.awaited()
     await context.run.recorder.caught_up()

@@ -22,8 +22,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -60,27 +60,17 @@ class Work(Generic[T]):
         """Take the work; return whether it was still free."""
         return self._taken.acquire(blocking=False)
 
-    def forget(self) -> None:
-        """See that nobody begins the work."""
-        if self.take():
-            self.future.cancel()
-
     def run(self) -> None:
         """Run the work, which the caller has taken."""
         if self._future is None:
             self._call()
             return
-        # Whoever was given the future may have cancelled it; what runs goes on, and tells nobody.
         try:
             result = self._call()
         except BaseException as error:
-            with suppress(InvalidStateError):
-                self._future.set_exception(error)
-            return
-        try:
+            self._future.set_exception(error)
+        else:
             self._future.set_result(result)
-        except InvalidStateError:
-            return
 
 
 class Pool:

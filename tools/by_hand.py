@@ -123,19 +123,18 @@ class Work:
 
     def run_if_free(self) -> bool:
         """Make the call here, unless it was made or is being made; return whether it was made."""
-        if self._is_taken:
+        if not self.take():
             return False
-        self._is_taken = True
         try:
             self.future.set_result(self._call())
         except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
             self.future.set_exception(error)
         return True
 
-    def forget(self) -> None:
-        """Never make the call, unless it is being made."""
-        self._is_taken = True
-        self.future.cancel()
+    def take(self) -> bool:
+        """Take the call, so that nobody else makes it; return whether it was still free."""
+        was_free, self._is_taken = not self._is_taken, True
+        return was_free
 
 
 class Pool:

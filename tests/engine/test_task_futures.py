@@ -55,6 +55,52 @@ def test_one_slot_is_enough_for_a_task_that_calls_tasks(way, maybe_log) -> None:
     assert way.invoke(workflow, 1, config) == (2 + 3) + (3 + 4)
 
 
+def test_a_call_that_nobody_has_begun_can_be_cancelled(maybe_log) -> None:
+    """A function that gave up a call that it had made was waited for without end; and who has begun goes on."""
+    began, go = threading.Event(), threading.Event()
+    ran = []
+
+    @task
+    def work(number):
+        ran.append(number)
+        began.set()
+        go.wait(20)
+        return number
+
+    @entrypoint(maybe_log)
+    def flow(_):
+        first, second = work(1), work(2)
+        began.wait(20)
+        answers = [first.cancel(), second.cancel(), second.cancel()]
+        go.set()
+        with pytest.raises(concurrent.futures.CancelledError):
+            second.result()
+        concurrent.futures.wait([second], 20)
+        return [first.result(), *answers, second.cancelled()]
+
+    assert flow.invoke(0, {**THREAD, "max_concurrency": 1}) == [1, False, True, True, True]
+    assert ran == [1]
+
+
+def test_a_coroutine_s_call_can_be_cancelled_by_its_caller(maybe_log) -> None:
+    """Whoever called it goes on."""
+
+    @task
+    async def for_long():
+        await asyncio.sleep(60)
+
+    @entrypoint(maybe_log)
+    async def flow(_):
+        future = for_long()
+        await asyncio.sleep(0)
+        assert future.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await future
+        return future.cancelled()
+
+    assert asyncio.run(flow.ainvoke(0, THREAD))
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_no_more_tasks_run_at_once_than_max_concurrency_allows(way, limit) -> None:
     """Calls of tasks are limited as nodes are."""
