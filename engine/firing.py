@@ -71,7 +71,7 @@ def decide(schedule: Schedule, times: Times, now: int, *, is_under_way: bool) ->
         is_under_way: Whether the run that it handed over last is not over.
     """
     if schedule.seen > now + BACK:
-        return Decision(_going_on(schedule, times, now)._replace(buffered=schedule.buffered))
+        return Decision(from_now(schedule, now))
     end = min(now, schedule.ends_at) if schedule.ends_at else now
     due = times.newest(schedule.last, end, MOST) if schedule.next and schedule.next <= now else []
     chosen = _made_up_for(schedule, due, now)
@@ -128,21 +128,26 @@ def _going_on(schedule: Schedule, times: Times, after: int) -> Schedule:
     return schedule._replace(last=after, next=following, seen=after)
 
 
-def begun(schedule: Schedule, now: int) -> Schedule:
-    """Return a schedule whose first time is the next one from now on.
-
-    Raises:
-        ScheduleProblem: It has none.
-    """
+def from_now(schedule: Schedule, now: int) -> Schedule:
+    """Return a schedule whose next time is the first one from now on; nothing before it is made up for."""
     times = times_of(schedule.cron, schedule.zone)
     # A time that is the start itself counts; one that is now has passed.
-    going = _going_on(schedule, times, max(now, schedule.starts_at - 1))
+    return _going_on(schedule, times, max(now, schedule.starts_at - 1))._replace(seen=now)
+
+
+def begun(schedule: Schedule, now: int) -> Schedule:
+    """Return a schedule that begins now.
+
+    Raises:
+        ScheduleProblem: It would never fire.
+    """
+    going = from_now(schedule, now)
     if not going.next:
         message = (
             f"The schedule {schedule.name!r} would never fire: {schedule.cron!r} has no time before its end."
         )
         raise ScheduleProblem(message, hint="Give another ends_at.", schedule=schedule.name)
-    return going._replace(seen=now)
+    return going
 
 
 def stamp(nominal: int) -> str:

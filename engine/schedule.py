@@ -24,7 +24,7 @@ from ..wal.schedule_layout import Schedule
 from . import clock
 from .config import merged
 from .cron import times_of, zone_name
-from .firing import begun, submission_of
+from .firing import begun, from_now, submission_of
 from .settings import checked_durability, checked_options
 from .submit import DEFAULT_QUEUE, Offer, RunHandle, line_of, log_of, written
 
@@ -214,7 +214,7 @@ class ScheduleHandle:
         row = self._row()
         times = times_of(row.cron, row.zone)
         found: list[datetime] = []
-        at = row.next if row.next and not row.paused_at else begun_after(row)
+        at = from_now(row, clock.now()).next if row.paused_at else row.next
         while at and len(found) < count and not (row.ends_at and at > row.ends_at):
             found.append(times.local(at))
             at = times.first_after(at) or 0
@@ -241,8 +241,7 @@ class ScheduleHandle:
         def resumed(row: Schedule, now: int) -> Schedule:
             if not row.paused_at:
                 return row
-            going = row._replace(paused_at=0, reason="", changed_at=now, last=now, seen=now)
-            return going._replace(next=begun_after(row))
+            return from_now(row, now)._replace(paused_at=0, reason="", changed_at=now)
 
         self._change(resumed)
 
@@ -283,14 +282,6 @@ class ScheduleHandle:
             wanted = changed(row, clock.now())
             if wanted == row or self._log.schedules(write=True).change(row, wanted):
                 return
-
-
-def begun_after(row: Schedule) -> int:
-    """Return the first time of a schedule from now on; 0 if it is over."""
-    try:
-        return begun(row, clock.now()).next
-    except ScheduleProblem:
-        return 0
 
 
 def info_of(row: Schedule) -> ScheduleInfo:

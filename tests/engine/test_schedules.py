@@ -223,6 +223,27 @@ def test_a_paused_schedule_does_not_fire(log: Log, clock: FakeClock) -> None:
     assert looked(log) == [at(11)]
 
 
+@pytest.mark.parametrize("what", ["paused", "set back"])
+def test_nothing_before_its_start_is_made_up_for(
+    log: Log, clock: FakeClock, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule that was paused before it began, or whose clock was set back, begins when it was to begin.
+
+    It was resumed as of now, and so the times from then to its start were taken for missed ones.
+    """
+    monkeypatch.setattr("walgraph.engine.firing.SWEEP", 0.0)
+    handle = made(log, missed="all", overlap="allow_all", starts_at=NOON + 5 * MINUTE)
+    if what == "paused":
+        handle.pause()
+        handle.resume()
+    else:
+        clock.advance(-DAY)
+        assert looked(log) == []
+    assert handle.info().next_at == handle.upcoming(1)[0] == NOON + 5 * MINUTE
+    clock.set(NOON + 6 * MINUTE)
+    assert looked(log) == [at(5), at(6)]
+
+
 def test_a_deleted_schedule_is_gone(log: Log, clock: FakeClock) -> None:
     """What it handed over stays; who still holds its handle is told."""
     handle = made(log)
