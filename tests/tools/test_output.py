@@ -341,8 +341,9 @@ def test_a_preview_is_bounded_in_length_and_work() -> None:
                 "durability", "ended", "reason", "metadata", "values", "unfolded", "tasks", "questions", "subgraphs",
             },
         ),
+        (["schedules"], "schedules", {"schedules"}),
         (["verify"], "verify", {"ok", "path", "counts", "problems", "notes"}),
-        (["compact"], "compact", {"applied", "threads", "blobs", "freed"}),
+        (["compact"], "compact", {"applied", "threads", "blobs", "freed", "runs", "items"}),
         (["compact", "--shrink"], "shrink", {"applied", "before", "after"}),
     ],
 )  # fmt: skip
