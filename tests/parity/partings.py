@@ -175,6 +175,14 @@ def heads_do_not_begin_subgraphs_anew(theirs: Seen, ours: Seen) -> bool:
     return any("_" in ran.partition("(")[0] for ran in otherwise)
 
 
+def heads_keep_their_answers(theirs: Seen, ours: Seen) -> bool:
+    """TT-3: None at the newest checkpoint's id keeps the answers given there; LangGraph asks those questions again."""
+    if not heads_are_resumed(theirs, ours) or not isinstance(theirs.state, Snapshot):
+        return False
+    again, still = theirs.state.interrupts, ours.state.interrupts
+    return bool(again) and bool(still) and again != still
+
+
 def answers_are_used_once(theirs: Seen, ours: Seen) -> bool:
     """I-10: in LangGraph an answer that was given before can answer the next question of a run without answers."""
     if not isinstance(theirs.state, Snapshot) or not isinstance(ours.state, Snapshot):
@@ -259,6 +267,7 @@ PARTINGS: dict[Callable[[Seen, Seen], bool], tuple[str, ...]] = {
     kept_subgraphs_take_their_input: (),
     finished_heads_are_not_forked: ("outcome", "ran"),
     heads_do_not_begin_subgraphs_anew: (),
+    heads_keep_their_answers: (),
     heads_are_resumed: ("outcome",),
     answers_are_used_once: (),
     gotos_return_open_questions: ("ran",),
