@@ -4,6 +4,7 @@ VENV    := .venv
 PYTHON  := $(VENV)/bin/python
 STAMP   := $(VENV)/.ready
 WORKERS ?= 2
+MINUTES ?= 10
 
 # Tests, benchmarks and the demo start processes by the hundred, which should find the package compiled.
 unexport PYTHONDONTWRITEBYTECODE
@@ -90,8 +91,8 @@ bench-peers: setup $(PEERS)/.ready $(DBOS)/.ready ## the same work on LangGraph 
 scaling: setup ## fit how the cost of a step grows with steps, threads, nodes and channels
 	$(PYTHON) bench/scaling.py
 
-fuzz: setup ## look for crashes and lost records, for WALGRAPH_FUZZ_SECONDS (600)
-	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-600} $(PYTHON) -m pytest tests/fuzz tests/fault_points tests/saver/test_kills.py -q -p no:benchmark --timeout=0
+fuzz: setup ## look for crashes and lost records, for MINUTES (10) or WALGRAPH_FUZZ_SECONDS
+	WALGRAPH_FUZZ_SECONDS=$${WALGRAPH_FUZZ_SECONDS:-$$(( $(MINUTES) * 60 ))} $(PYTHON) -m pytest tests/fuzz tests/fault_points tests/saver/test_kills.py -q -p no:benchmark --timeout=0
 
 mutants: setup ## make mistakes on purpose, and see that the tests of faults find each; MUTANT="words" picks by name
 	PYTHONPATH=tests $(PYTHON) -m mutants.hunt "$${WALGRAPH_MUTANT:-$(MUTANT)}" --at-once $(WORKERS)

@@ -8,6 +8,7 @@ what they find is kept in ``build/hypothesis``.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -34,3 +35,11 @@ settings.register_profile(
 )
 is_searching = "WALGRAPH_FUZZ_SECONDS" in os.environ or "WALGRAPH_PARITY_EXAMPLES" in os.environ
 settings.load_profile("searching" if is_searching else "steady")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """After ``make fuzz``: what the loops came to, all together."""
+    counted = getattr(sys.modules.get("fuzz.tally"), "COUNTED", {})
+    if is_searching and counted:
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(counted.items()))
+        terminalreporter.write_line(f"fuzz: {told}")

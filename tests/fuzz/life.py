@@ -10,7 +10,7 @@
     old SEQ               state was at SEQ so long ago that the flusher must have written it by now
 
 A life is made of its plan alone, so that a seed replays it. How it dies is part of the plan: by its own hand at the
-n-th event (a body, the instant before a commit, the instant after one), or by that of whoever started it.
+n-th event (a body, or a fault point, such as right before and after each commit), or by that of whoever started it.
 
 Run as a program, it lives in an interpreter of its own: ``python life.py FOLDER PLAN``.
 """
@@ -33,6 +33,7 @@ from unittest import mock
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fault_points.arming import arm
 from simulation.graphs import Flaky, Shape, a_shape, build
 from simulation.lives import CONFIG, a_function, edit, next_of
 
@@ -40,7 +41,6 @@ from walgraph import AnswerError, Log, LogError, NotSerializable, StaleWriter, T
 from walgraph.engine import recorder
 from walgraph.engine.context import here
 from walgraph.wal.compaction import compact
-from walgraph.wal.lmdb_store import LmdbStore
 
 OVER, UNEXPECTED = 0, 99
 """Exit codes: the story is over; an error that nothing explains, whose text is in the file ``error``."""
@@ -61,6 +61,8 @@ class Plan(NamedTuple):
     life: int = 0
     fate: int = 0
     """The event at which the process kills itself; 0 for never."""
+    stops: bool = False
+    """Whether the process stops itself there instead, until whoever started it lets it go on or kills it."""
     lingers: bool = False
     """Whether it waits for the flusher before it dies."""
     if_busy: str = "raise"
@@ -114,7 +116,7 @@ class Ledger:
             return
         if self.plan.lingers:
             self._linger()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if self.plan.stops else signal.SIGKILL)
 
     def _linger(self) -> None:
         """Give the flusher the time that it was promised."""
@@ -136,16 +138,8 @@ def lines(folder: Path) -> list[str]:
 def live(plan: Plan, folder: Path) -> int:
     """Live, unless death comes first; return the exit code."""
     ledger = Ledger(folder, plan)
-    commit = LmdbStore.commit
-
-    def deadly(self: LmdbStore, group: Any) -> Any:
-        ledger.event()
-        verdicts = commit(self, group)
-        ledger.event()
-        return verdicts
-
+    arm(lambda _: ledger.event())
     with (
-        mock.patch.object(LmdbStore, "commit", deadly),
         mock.patch.object(recorder, "SNAPSHOT_RECORDS", plan.snapshots),
         mock.patch.object(recorder, "SNAPSHOT_GROWTH", 0),
     ):

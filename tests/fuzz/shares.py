@@ -1,7 +1,7 @@
 """How the time of a search is shared: each search of this folder gets a part of WALGRAPH_FUZZ_SECONDS.
 
-make fuzz                          600 seconds
-WALGRAPH_FUZZ_SECONDS=3600 …       as many as are said
+make fuzz                                     600 seconds
+MINUTES=60, or WALGRAPH_FUZZ_SECONDS=3600     as many as are said
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import os
 from fractions import Fraction
 
 SHARES = {
-    "crash_loops": Fraction(9, 20),
-    "new_worlds": Fraction(5, 20),
+    "crash_loops": Fraction(7, 20),
+    "new_worlds": Fraction(3, 20),
+    "sieges": Fraction(4, 20),
     "transfers": Fraction(2, 20),
     "crowds": Fraction(2, 20),
     "storms": Fraction(2, 20),

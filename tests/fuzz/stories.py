@@ -81,6 +81,8 @@ class Tale:
             plan = self.plan._replace(life=number, fate=fate if number < LIVES // 2 else 0)
             if plan.mode == "async" and fate and self.random.random() < 0.03:
                 plan = plan._replace(lingers=True)
+            elif fate and self.random.random() < 0.1:
+                plan = plan._replace(stops=True)
             over = self._crowd(plan) if self.crowded and number else self._alone(plan)
             self.check(over=over)
             if over:
@@ -122,9 +124,14 @@ class Tale:
         while len(codes) < len(children):
             for child in children:
                 if child not in codes:
-                    ended, status = os.waitpid(child, os.WNOHANG)
-                    if ended:
+                    ended, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+                    if ended and os.WIFSTOPPED(status):
+                        self.deaths["stopped"] += 1
+                        time.sleep(self.random.uniform(0, 0.02))
+                        os.kill(child, self.random.choice([signal.SIGCONT, signal.SIGKILL]))
+                    elif ended:
                         codes[child] = os.waitstatus_to_exitcode(status)
+                        self.deaths["faults"] += os.WIFSIGNALED(status)
             if time.monotonic() - start > limit:
                 for child in children:
                     if child not in codes:
@@ -149,6 +156,7 @@ class Tale:
         fresh = lines(self.folder)[self.read_lines :]
         self.read_lines += len(fresh)
         for line in fresh:
+            self.deaths["acknowledged"] += line.startswith(("back ", "answered "))
             match line.split(" "):
                 case ["did", key, name, seq]:
                     if key in recorded:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from fuzz.shares import seconds
 from fuzz.stories import forked, tell_stories
+from fuzz.tally import tally
 from simulation import test_planted_bugs as planted
 
 SECONDS = seconds("crash_loops")
@@ -68,6 +69,13 @@ def test_no_promise_is_broken_by_killing_processes(tmp_path, capfd) -> None:
             pytest.fail(text, pytrace=False)
         stories, lives, deaths = json.loads(text)
         totals.update({"stories": stories, "lives": lives, **deaths})
+    tally(
+        lives=totals["lives"],
+        killed=totals["killed"],
+        stopped=totals["stopped"],
+        faults=totals["faults"],
+        acknowledged=totals["acknowledged"],
+    )
     with capfd.disabled():
         if SECONDS:
             print(f"\n{dict(totals)}")

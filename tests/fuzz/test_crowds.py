@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from crowd import Crowd
 from fuzz.shares import seconds
+from fuzz.tally import tally
 
 SECONDS = seconds("crowds")
 MODES = ("async", "sync", "exit")
@@ -40,3 +41,4 @@ def test_no_crowd_loses_or_doubles_a_run(tmp_path: Path) -> None:
             crowd.close()
         number, kills = number + 1, kills + crowd.kills
     assert kills
+    tally(killed=kills, acknowledged=40 * number)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from fuzz.shares import seconds
+from fuzz.tally import tally
 from simulation.by_hand import World
 from simulation.graphs import a_shape
 from simulation.laws import LawBroken
@@ -41,5 +42,6 @@ def test_the_laws_hold_in_new_worlds() -> None:
         except (Exception, LawBroken) as error:
             error.add_note(f"WALGRAPH_FUZZ_SEED={seed} replays it: {mode}, {shape}")
             raise
+        tally(worlds=1)
         if SECONDS and time.monotonic() > end:
             break

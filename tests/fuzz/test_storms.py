@@ -15,6 +15,7 @@ from collections import Counter
 
 import pytest
 from fuzz.shares import seconds
+from fuzz.tally import tally
 from fuzz.weather import Storm
 
 from walgraph import RUN_AGAIN
@@ -58,6 +59,7 @@ def test_no_storm_breaks_a_promise(tmp_path, capfd) -> None:
             break
     assert counts["died"]
     assert counts["SIGSTOP"]
+    tally(killed=counts["died"], stopped=counts["SIGSTOP"], acknowledged=counts["programs"])
     if SECONDS:
         with capfd.disabled():
             print(f"\n{dict(counts)}")

@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from effect_lives import Fate, kill_at
 from fuzz.shares import seconds
+from fuzz.tally import tally
 
 from walgraph import Log
 from walgraph.engine.once import Attempted
@@ -141,6 +142,7 @@ def test_the_sum_never_changes_and_no_transfer_is_doubled(tmp_path, examples, ca
             error.add_note(f"WALGRAPH_FUZZ_SEED={SEED}, round {number}")
             raise
         lives, kills = lives + lived, kills + killed
+    tally(lives=lives, killed=kills, acknowledged=number)
     if SECONDS:
         with capfd.disabled():
             print(f"\n{number} lists of orders, {lives} lives, {kills} killed")
