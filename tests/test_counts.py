@@ -55,6 +55,22 @@ def chain(log: Log | None, steps: int = STEPS, node: Any = count) -> Any:
     return builder.compile(log)
 
 
+@task
+def one(number: int) -> int:
+    """Return a number."""
+    return number
+
+
+def adding(log: Log) -> Any:
+    """Return an entrypoint that adds up what so many tasks return, each waited for at once."""
+
+    @entrypoint(log)
+    def work(number: int) -> int:
+        return sum(one(each).result() for each in range(number))
+
+    return work
+
+
 def config(thread: object = "t") -> dict[str, Any]:
     """Return the config of a thread."""
     return {"configurable": {"thread_id": str(thread)}}
@@ -118,17 +134,8 @@ def test_a_call_of_a_task_calls_few_functions(
     tmp_path: Path, mode: Durability, python: int, builtin: int
 ) -> None:
     """A ``@task`` that is waited for at once: the difference between many of them and few, per call."""
-
-    @task
-    def one(number: int) -> int:
-        return number
-
     with Log.open(tmp_path / "log", flush_interval=0.05) as log:
-
-        @entrypoint(log)
-        def work(number: int) -> int:
-            return sum(one(each).result() for each in range(number))
-
+        work = adding(log)
         work.invoke(10, config("warm"), durability=mode)
         found = [
             calls_of(lambda calls=calls: work.invoke(calls, config(calls), durability=mode))
@@ -142,10 +149,6 @@ def test_a_call_of_a_task_calls_few_functions(
 def test_a_recorded_call_of_a_task_calls_few_functions(tmp_path: Path) -> None:
     """A ``@task`` that is found recorded, when its caller is begun again."""
     is_dead = True
-
-    @task
-    def one(number: int) -> int:
-        return number
 
     with Log.open(tmp_path / "log") as log:
 
@@ -195,17 +198,8 @@ def test_a_step_of_one_task_is_one_commit(tmp_path: Path) -> None:
 
 def test_a_task_is_one_commit(tmp_path: Path) -> None:
     """Under ``sync``: one group for each task that is waited for, one for the admission, one for the end."""
-
-    @task
-    def one(number: int) -> int:
-        return number
-
     with Log.open(tmp_path / "log") as log:
-
-        @entrypoint(log)
-        def work(number: int) -> int:
-            return sum(one(each).result() for each in range(number))
-
+        work = adding(log)
         before = groups(log)
         work.invoke(50, config(), durability="sync")
         assert groups(log) - before <= 50 + 2
