@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from measuring import own_memory, peak_memory
 
 from walgraph import Log, entrypoint, task
 
@@ -50,21 +52,25 @@ def function(log: Any, how: str, *, dies: bool) -> Any:
 
 def memory() -> list[float]:
     """Return the peak of this process, and what is anonymous of it now, in MB."""
-    source = Path("/proc/self/status")
-    status = source.read_text() if source.exists() else ""
-    anonymous = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")]
-    return [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, sum(anonymous) / 1024]
+    return [peak_memory() / 2**20, own_memory() / 2**20]
 
 
-def test_long(table: Any, tools: Any, place: Path) -> None:
+def lives(tools: Any, place: Path, how: str) -> tuple[list[Any], list[Any]]:
+    """Make few and many calls, die, and resume; return what both lives of each said."""
+    live, resumed = [], []
+    for count in (FEW, MANY):
+        path = str(place / f"{how}-{count}")
+        live.append(json.loads(tools.life(Path(__file__), "die", path, how, str(count), dies=True)))
+        resumed.append(json.loads(tools.life(Path(__file__), "resume", path, how, str(count))))
+    return live, resumed
+
+
+def test_long(race: Any, table: Any, tools: Any, place: Path) -> None:
     """Make few and many calls, die, and resume."""
-    for how in ("numbered", "keyed"):
+    contenders = {how: tools.bare(partial(lives, tools, place, how)) for how in ("numbered", "keyed")}
+    for how, found in race(contenders, 1, MANY).items():
         title = f"{MANY:,} {how} calls in one function"
-        live, resumed = [], []
-        for count in (FEW, MANY):
-            path = str(place / f"{how}-{count}")
-            live.append(json.loads(tools.life(Path(__file__), "die", path, how, str(count), dies=True)))
-            resumed.append(json.loads(tools.life(Path(__file__), "resume", path, how, str(count))))
+        live, resumed = found.answers[0]
         took, again = resumed[1][2], resumed[1][3]
         table.figure(
             title, "resume", f"{took:.1f} µs", tools.at_most(15, took, " µs"), "a call, on the processor"

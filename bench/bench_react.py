@@ -44,6 +44,8 @@ def run(library: Library, mode: str | None, saver: Any) -> Any:
         "agent", lambda state: "tools" if state["messages"][-1].tool_calls else end, ["tools", end]
     )
     graph = builder.compile(checkpointer=saver)
+    # The classes of messages are imported when the first one is made, which is not what is measured.
+    library.graph.add_messages([], [{"role": "user", "content": "hi"}])
 
     def call() -> None:
         given = {"messages": [{"role": "user", "content": "hi", "id": "m0"}]}

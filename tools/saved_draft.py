@@ -44,6 +44,7 @@ INTERRUPT, ERROR, RESUME = "__interrupt__", "__error__", "__resume__"
 AT_ONCE = frozenset({INTERRUPT, ERROR, RESUME, "__scheduled__", "__error_source_node__"})
 """Channels whose writes are waited for: no checkpoint need follow them."""
 BRANCH = "branch:to:"
+_TEXT = {str}
 
 
 class Typed(NamedTuple):
@@ -261,18 +262,22 @@ def _writes_of(state: SavedThread, new: Incoming) -> dict[str, list[int]]:
 
 
 def _changes(before: Mapping[str, Version], after: Mapping[str, Version]) -> list[tuple[str, Version]]:
-    return [(key, value) for key, value in after.items() if not _same(before.get(key), value)]
-
-
-def _same(one: Version | None, other: Version) -> bool:
     # 1, 1.0 and True are equal, and must come back as what they were.
-    return one == other and type(one) is type(other)
+    get = before.get
+    return [
+        (key, value)
+        for key, value in after.items()
+        if get(key) != value or (type(value) is not str and type(get(key)) is not type(value))
+    ]
 
 
 def _same_versions(one: Mapping[str, Version] | None, other: Mapping[str, Version]) -> bool:
     if one is None or one != other:
         return False
-    return all(_same(one[key], value) for key, value in other.items())
+    # Text equals nothing but text. A checkpoint holds the versions of every node that has run, so this is asked often.
+    if {*map(type, other.values())} <= _TEXT:
+        return True
+    return all(type(one[key]) is type(value) for key, value in other.items())
 
 
 def next_nodes(channels: Iterable[str]) -> tuple[str, ...]:

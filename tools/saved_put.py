@@ -58,7 +58,8 @@ def putting(
         checkpoint["v"],
         checkpoint["ts"],
         dict(versions),
-        {node: dict(seen) for node, seen in checkpoint["versions_seen"].items()},
+        # LangGraph hands over a copy, of a thousand nodes maybe: it is not copied again.
+        checkpoint["versions_seen"],
         checkpoint.get("updated_channels", False),
         typed,
         dict(get_checkpoint_metadata(config, metadata)),
