@@ -58,11 +58,32 @@ def test_chain(race: Any, table: Any, tools: Any) -> None:
     )
     payload = tools.packed({"x": number + 1} for number in range(STEPS))
     title = "chain of 1,000 nodes"
-    table.row(title, "no log", results["no log"], loop, partial(tools.at_most, 45, goal="S3"))
-    table.row(title, "sync", results["sync"], commit, partial(tools.at_most, 1.2, goal="S1"), payload=payload)
+    table.row(title, "no log", results["no log"], loop, partial(tools.at_most, 45, unit=" ×", goal="S3"))
+    table.row(
+        title,
+        "sync",
+        results["sync"],
+        commit,
+        partial(tools.at_most, 1.2, unit=" ×", goal="S1"),
+        payload=payload,
+    )
     table.row(title, "sync", results["sync"], append)
-    table.row(title, "async", results["async"], loop, partial(tools.at_most, 70, goal="S2"), payload=payload)
-    table.row(title, "exit", results["exit"], loop, partial(tools.at_most, 70, goal="S2"), payload=payload)
+    table.row(
+        title,
+        "async",
+        results["async"],
+        loop,
+        partial(tools.at_most, 70, unit=" ×", goal="S2"),
+        payload=payload,
+    )
+    table.row(
+        title,
+        "exit",
+        results["exit"],
+        loop,
+        partial(tools.at_most, 70, unit=" ×", goal="S2"),
+        payload=payload,
+    )
     commits = tools.commits_of(partial(ours, "sync"))
     # The admission travels with the first step, the end with the last one.
     target = tools.at_most(1.001, commits / STEPS, goal="S14")

@@ -86,7 +86,7 @@ def test_tasks(race: Any, table: Any, tools: Any) -> None:
         "sync",
         results["sync"],
         ("LMDB commit", results["LMDB commit"]),
-        partial(tools.at_most, 1.2, goal="S6"),
+        partial(tools.at_most, 1.2, unit=" ×", goal="S6"),
         payload,
     )
     for mode in ("async", "exit"):

@@ -116,7 +116,7 @@ def test_threads(race: Any, table: Any, tools: Any) -> None:
         ("8 workers", "workers", by_workers),
         ("asyncio, 100 at once", "loop", by_loop),
     ):
-        wanted = partial(tools.at_most, 1.8, goal="S8") if name == "workers" else None
+        wanted = partial(tools.at_most, 1.8, unit=" ×", goal="S8") if name == "workers" else None
         table.row(title, mode, results[name], (floor, results[floor]), wanted, payload)
         for beside in (contended, alone):
             faster = results[beside].micros / results[name].micros
