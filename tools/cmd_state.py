@@ -27,11 +27,12 @@ from ..replay.state import FINISHED, GraphState, Outcome, ThreadState
 from ..wal.head import moment
 from ..wal.log import Log
 from ..wal.record import Path
+from ..wal.saved_thread import is_saved
 from .folding import Lens, gathered_graph
 from .gathered import Gathered
 from .options import app_option, as_json, graph_of, opened, placed, words
 from .render import Column, Page
-from .saved_show import is_saved, show_state
+from .saved_show import show_state
 from .words import path_text, plain, preview, shortened, writes_text
 
 CHANNELS = (Column("channel"), Column("value"))

@@ -30,6 +30,7 @@ from ..wal.head import ThreadHead
 from ..wal.lmdb_store import LmdbStore, translate
 from ..wal.log import Log
 from ..wal.progress import Progress
+from ..wal.saved_thread import is_saved
 from ..wal.still import still
 from ..wal.verify import Problem, Report
 from ..wal.verify import verify as walk
@@ -38,7 +39,7 @@ from .laws import Order, snapshot_difference
 from .options import app_option, as_json, graph_of, opened, placed, words
 from .progress import progress
 from .render import Column, Page
-from .saved_show import is_saved, wrong_order, wrong_snapshot
+from .saved_show import wrong_order, wrong_snapshot
 
 if TYPE_CHECKING:
     from ..engine.graph import CompiledGraph

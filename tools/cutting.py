@@ -27,10 +27,11 @@ from ..wal.frame import HEADER_BYTES
 from ..wal.head import ThreadHead, nanoseconds
 from ..wal.log import Log
 from ..wal.record import StateFolded, TaskStarted
+from ..wal.saved_thread import is_saved
 from .folding import Lens
 from .saved_drop import all_but, drop
 from .saved_lanes import lanes_of
-from .saved_show import is_saved, plan_saved
+from .saved_show import plan_saved
 
 if TYPE_CHECKING:
     from ..engine.graph import CompiledGraph

@@ -49,8 +49,9 @@ except ImportError as error:
     message = f"WalSaver needs langgraph, which cannot be imported: {error}."
     raise NotAvailable(message, hint="pip install 'walgraph[langgraph]'") from error
 
+from ..wal.saved_thread import GRAPH
 from .langgraph_store import OnLog, WalCache, WalStore
-from .saved_draft import GRAPH, Typed
+from .saved_draft import Typed
 from .saved_drop import all_but, drop, of_runs
 from .saved_lane import Lane, Make
 from .saved_lanes import lanes_of

@@ -20,6 +20,7 @@ This module must not know the log, nor LangGraph's classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple
 
 from ..replay.saved import DEEPEST, Resolved, SavedThread, Write
@@ -28,10 +29,9 @@ from ..wal.blob import Blob
 from ..wal.frame import Summary
 from ..wal.record import Reference
 from ..wal.saved_record import CheckpointPut, Copied, Kept, Payload, Piece, SavedRecord, Version, WritesPut
+from ..wal.saved_thread import GRAPH
 from ..wal.shared import blob_of
 
-GRAPH = "langgraph"
-"""What the directory of threads calls the graph of a thread that LangGraph runs, since it does not tell its name."""
 INLINE_BYTES = 8 * 1024
 """Larger values lie among the log's blobs."""
 SPLICED_BYTES = 256
@@ -185,7 +185,7 @@ def draft_checkpoint(
         new.metadata,
         None if new.rest is None else keeper.kept(new.rest),
     )
-    return Draft((record,), tuple(keeper.blobs), _summary(new, summary), keeper.fresh)
+    return Draft((record,), tuple(keeper.blobs), _summary(new, summary, state), keeper.fresh)
 
 
 def draft_writes(
@@ -219,11 +219,8 @@ def draft_writes(
     if not new:
         return Draft(NOTHING, (), summary)
     if not ns:
-        channels = {channel for _, channel, _ in new}
-        for channel, status in ((INTERRUPT, "interrupted"), (ERROR, "failed"), (RESUME, "parked")):
-            if channel in channels:
-                summary = summary._replace(status=status)
-                break
+        status = _status({channel for _, channel, _ in new})
+        summary = summary if status is None else summary._replace(status=status)
     return Draft(
         (WritesPut(ns, checkpoint, task, path, tuple(new)),), tuple(keeper.blobs), summary, keeper.fresh
     )
@@ -285,10 +282,22 @@ def next_nodes(channels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted([name.removeprefix(BRANCH) for name in channels if name.startswith(BRANCH)]))
 
 
-def _summary(new: Incoming, before: Summary) -> Summary:
-    """Return what the directory shows once a checkpoint is put; only those of the root graph count."""
+def _status(channels: AbstractSet[str]) -> str | None:
+    """Return how a thread stands by what its tasks wrote last; None if that does not say."""
+    for channel, status in ((INTERRUPT, "interrupted"), (ERROR, "failed"), (RESUME, "parked")):
+        if channel in channels:
+            return status
+    return None
+
+
+def _summary(new: Incoming, before: Summary, state: SavedThread) -> Summary:
+    """Return what the directory shows once a checkpoint is put; only those of the root graph count.
+
+    A task's writes may have overtaken it.
+    """
     if new.ns:
         return before
     due = next_nodes(new.values)
     step = new.metadata.get("step")
-    return Summary("parked" if due else "done", GRAPH, step if type(step) is int else -1, due)
+    status = _status({write.channel for write in state.writes(new.ns, new.id).values()})
+    return Summary(status or ("parked" if due else "done"), GRAPH, step if type(step) is int else -1, due)

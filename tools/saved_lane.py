@@ -32,9 +32,10 @@ from ..wal.codec import Decoder
 from ..wal.errors import StaleWriter, WalgraphError
 from ..wal.frame import Summary
 from ..wal.log import Log
+from ..wal.saved_thread import GRAPH
 from ..wal.shared import SharedWriter, bytes_of
 from .errors import CheckpointSuperseded
-from .saved_draft import AT_ONCE, GRAPH, Draft
+from .saved_draft import AT_ONCE, Draft
 
 if TYPE_CHECKING:
     from ..wal.store import Row

@@ -24,31 +24,19 @@ from ..wal.errors import WalgraphError
 from ..wal.log import Log
 from ..wal.named import NamedTuple
 from ..wal.registry import Opaque
-from ..wal.saved_record import SAVED, CheckpointsDropped
+from ..wal.saved_record import CheckpointsDropped
 from ..wal.shared import bytes_of
 from .render import Column, Page
-from .saved_draft import GRAPH, in_order, next_nodes
+from .saved_draft import in_order, next_nodes
 from .saved_drop import all_but
 from .words import plain, preview
 
 if TYPE_CHECKING:
     from ..wal.codec import Packed
-    from ..wal.head import ThreadHead
 
 CHANNELS = (Column("channel"), Column("value"))
 WRITES = (Column("task"), Column("channel"), Column("value"))
 VALUE = 2000
-
-
-def is_saved(log: Log, head: ThreadHead | None) -> bool:
-    """Return whether LangGraph runs a thread."""
-    if head is None or head.graph != GRAPH:
-        return False
-    # A graph of walgraph's may have that name, so the records decide.
-    for _, body in log.frames(head.thread_id, head.horizon):
-        return type(log.decoder(lenient=True).records(body)[0]) in SAVED
-    found = log.snapshot(head.thread_id)
-    return found is not None and b"langgraph" in found[1][:32]
 
 
 def folded(log: Log, thread: str, upto: int | None = None, *, cached: bool = True) -> SavedThread:

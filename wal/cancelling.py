@@ -31,7 +31,12 @@ TRIES, PAUSE = 20, 0.005
 
 
 def cancel(
-    submissions: Submissions, wish: Wish, claim: Callable[[], Writer], tell: Callable[[str], bool]
+    submissions: Submissions,
+    wish: Wish,
+    claim: Callable[[], Writer],
+    tell: Callable[[str], bool],
+    *,
+    is_saved: bool,
 ) -> bool:
     """Cancel what a thread does, or one handed-over run of it; see ``Log.cancel``.
 
@@ -40,6 +45,7 @@ def cancel(
         wish: What is to be cancelled, and why.
         claim: Claims the thread.
         tell: Tells whoever runs the thread in this process why it is to stop; returns whether anybody does.
+        is_saved: Whether LangGraph runs the thread, so that only what was handed over can be cancelled.
 
     Returns:
         Whether there was anything to cancel.
@@ -69,7 +75,7 @@ def cancel(
         is_meant = not run or any(each.started_at for each in begun)
         if head is not None and head.status == "cancelled" and was_told:
             return True
-        if head is None or head.status not in IDLE or not is_meant:
+        if head is None or head.status not in IDLE or not is_meant or is_saved:
             return bool(ended or begun)
         end_run(writer, "cancelled", reason, now)
         return True

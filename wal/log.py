@@ -333,21 +333,20 @@ class Log(LogReading):
             reason: Why, for those who look.
 
         Returns:
-            Whether there was anything to cancel; of a run that is under way, whether it was told.
+            Whether there was anything to cancel; of a run that is under way, whether it was told. False for a thread
+            that LangGraph itself runs: it says neither when a run begins nor when it ends.
 
         Raises:
             ThreadNotFound: There is no such thread, and nothing was handed over for it.
             LogReadOnly: The log was opened for reading only.
         """
         from .cancelling import cancel
+        from .saved_thread import is_saved
         from .submission_layout import Wish
 
         thread = as_thread_id(thread_id)
-        if (
-            self.head(thread) is None
-            and self.submissions().first(thread) is None
-            and not self.is_claimed(thread)
-        ):
+        head = self.head(thread)
+        if head is None and self.submissions().first(thread) is None and not self.is_claimed(thread):
             raise not_found(thread)
         watch = self.watch
         wish = Wish(thread, run_id or "", reason, watch.now())
@@ -356,6 +355,7 @@ class Log(LogReading):
             wish,
             claim=lambda: self.writer(thread),
             tell=lambda why: watch.tell(thread, why),
+            is_saved=is_saved(self, head),
         )
 
     def flush(self, thread_id: ThreadId | None = None) -> None:
