@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..replay.identity import LEVEL_SEPARATOR, TASK_SEPARATOR, checkpoint_id, child_scope, key_of, task_id
 from ..wal.named import NamedTuple
-from .errors import CannotPark, OutsideOfRun
+from . import clock
+from .errors import CannotPark, DeadlineExceeded, OutsideOfRun
 from .metadata import noted, place_of
 from .runtime import ExecutionInfo, Runtime
 
@@ -75,6 +76,7 @@ class Surroundings(Protocol):
     context: Any
     store: Any
     control: RunControl | None
+    deadline: int | None
     answers: dict[str, Any]
     program: Program
     chat: Chat | None
@@ -219,8 +221,14 @@ class TaskContext(Generic[RunT]):
         Raises:
             GraphDrained: It is to stop, and may go on later.
             GraphCancelled: It was cancelled.
+            DeadlineExceeded: Its deadline has passed.
         """
         control = self.run.control
+        deadline = self.run.deadline
+        if deadline is not None and clock.now() >= deadline:
+            with suppress(CannotPark):
+                self.ensure_may_park("a task")
+                raise DeadlineExceeded.of(self.run.thread, deadline)
         if control is not None and control.drain_reason is not None:
             with suppress(CannotPark):
                 self.ensure_may_park("a task")

@@ -72,12 +72,15 @@ class AsyncPerformer:
                 await self._in_time(self._clock)
 
     async def _in_time(self, clock: StepClock) -> None:
-        """Do what ``changed`` does, for as long as the step may take; then stop what runs."""
-        try:
-            async with asyncio.timeout(clock.left()):
-                await self._changed.wait()
-        except TimeoutError:
-            self.ended = clock.outcomes(await self.cancel(), were_cancelled=True)
+        """Do what ``changed`` does, for as long as the tasks have time; then stop what runs."""
+        while clock.left() > 0:
+            try:
+                async with asyncio.timeout(clock.nap()):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+            return
+        self.ended = clock.outcomes(await self.cancel(), were_cancelled=True)
 
     def taken(self) -> list[Done]:
         """Return the outcomes that nobody has taken, and forget them."""

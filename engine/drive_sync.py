@@ -66,7 +66,7 @@ class Performer:
         while True:
             with self._changed:
                 while not self._ended and not (sink is not None and sink.queue):
-                    if not self._changed.wait(None if clock is None else clock.left()):
+                    if not self._changed.wait(None if clock is None else clock.nap()):
                         break
             while sink is not None and sink.queue:
                 yield sink.queue.popleft()
@@ -101,12 +101,14 @@ class Performer:
 
 
 def clock_of(run: Run) -> StepClock | None:
-    """Return what limits the time of the run's supersteps; it is loaded only if something does."""
-    if run.step_timeout is None:
+    """Return what limits the time of the run's tasks; it is loaded only if something does."""
+    # Who is within another run is stopped with it.
+    until = None if run.scope else run.deadline
+    if run.step_timeout is None and until is None:
         return None
     from .step_timeout import StepClock
 
-    return StepClock(run, run.step_timeout)
+    return StepClock(run, run.step_timeout, until)
 
 
 def drive(run: Run, loop: Loop, sink: Sink | None) -> Generator[Any, None, End]:

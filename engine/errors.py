@@ -228,12 +228,18 @@ class DeadlineExceeded(WalgraphError, TimeoutError):
     code = "WAL-E236"
 
     @classmethod
-    def of(cls, thread: str, deadline: int) -> DeadlineExceeded:
-        """Return the error of a thread whose run's deadline, in nanoseconds since 1970, has passed."""
+    def of(cls, thread: str, deadline: int, left: str = "") -> DeadlineExceeded:
+        """Return the error of a thread whose run's deadline, in nanoseconds since 1970, has passed.
+
+        Args:
+            thread: The thread.
+            deadline: The deadline.
+            left: What became of the tasks that were running, as a sentence.
+        """
         when = moment(deadline)
         return cls(
             f"The run of thread {thread!r} was to have ended by {when:%Y-%m-%d %H:%M:%S} UTC (deadline).",
-            hint='invoke(None, {..., "deadline": later}) goes on with what is recorded.',
+            hint=left + 'invoke(None, {..., "deadline": later}) goes on with what is recorded.',
             thread=thread,
             deadline=when,
         )

@@ -206,7 +206,13 @@ class Loop:
         """Return how a run ends of which a task was stopped by something that is neither an answer nor a failure."""
         if isinstance(self.parked, GraphCancelled | GraphDrained):
             return _asked_to_stop(self.parked)
-        return End("failed" if type(self.parked) is StepTimeout else "aborted", self.parked)
+        return End("failed" if self._is_out_of_time(self.parked) else "aborted", self.parked)
+
+    def _is_out_of_time(self, error: BaseException | None) -> bool:
+        """Return whether an error says that the step's time is over, or that of the run."""
+        return isinstance(error, StepTimeout) or (
+            self.run.deadline is not None and isinstance(error, DeadlineExceeded)
+        )
 
     def _handlers(self, ended: list[Done]) -> list[Path]:
         """Return the paths of the error handlers that take over from tasks which failed."""
@@ -253,7 +259,7 @@ class Loop:
         run = self.run
         if error is not None and not isinstance(error, ParentCommand):
             self.errors[path] = error
-            if isinstance(error, StepTimeout) or not isinstance(error, Exception | GraphInterrupt):
+            if self._is_out_of_time(error) or not isinstance(error, Exception | GraphInterrupt):
                 self.parked = self.parked or error
         elif error is not None and not records:
             self.parked = self.parked or error

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import timedelta
+from typing import TypedDict
 
 import pytest
 from helpers import Way
 from timer_helpers import NOON, THREAD, at_noon, in_turn, kinds
 
-from walgraph import DeadlineExceeded, Log, interrupt, recover, sleep, wait_for
+from walgraph import (
+    START,
+    DeadlineExceeded,
+    Log,
+    OutcomeUnknown,
+    StateGraph,
+    entrypoint,
+    interrupt,
+    recover,
+    sleep,
+    task,
+    wait_for,
+)
 from walgraph.wal.record import RunResumed, RunStarted
 
 DAY = timedelta(days=1)
@@ -122,3 +137,117 @@ def test_recovery_wakes_what_is_due_signalled_or_too_late(log: Log) -> None:
         "failed",
     ]
     assert kinds(log, "other").count("RunResumed") == 0
+
+
+class Numbers(TypedDict, total=False):
+    """Two channels."""
+
+    a: int
+    b: int
+
+
+class Late:
+    """A function whose calls take longer than its run has.
+
+    Args:
+        way: How it is called.
+        log: The log.
+    """
+
+    def __init__(self, way: Way, log: Log) -> None:
+        self.ran: list[int] = []
+        self.cancelled = 0
+
+        async def nap(number):
+            self.ran.append(number)
+            try:
+                await asyncio.sleep(0 if number < 3 else 60)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+            return number
+
+        def rest(number):
+            self.ran.append(number)
+            time.sleep(0 if number < 3 else 0.4)
+            return number
+
+        step = task(name="step")(nap if way.is_async else rest)
+
+        @entrypoint(log)
+        @way.flow
+        def flow(count):
+            found = []
+            for number in range(count):
+                found += yield [step(number)]
+            return found
+
+        self.flow = flow
+
+
+def test_what_runs_at_the_deadline_is_stopped(way: Way, log: Log, durability: str) -> None:
+    """Coroutines are cancelled; a thread gets no further than its next call. What had ended is not done again."""
+    late = Late(way, log)
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded) as caught:
+        way.invoke(late.flow, 6, {**THREAD, "deadline": 0.3}, durability=durability)
+    assert time.monotonic() - began < 30
+    assert "flow" in caught.value.hint
+    assert ("was cancelled" if way.is_async else "was waited for") in caught.value.hint
+    assert (late.ran, late.cancelled) == ([0, 1, 2, 3], int(way.is_async))
+    assert log.head("t").status == "failed"
+    again = Late(way, log)
+    with pytest.raises(DeadlineExceeded):
+        way.invoke(again.flow, None)
+    assert again.ran == []
+    if not way.is_async:
+        later = {**THREAD, "deadline": DAY}
+        assert way.invoke(again.flow, None, later) == [0, 1, 2, 3, 4, 5]
+        assert again.ran == [4, 5]
+
+
+def test_a_node_that_runs_too_long_ends_its_run(way: Way, log: Log) -> None:
+    """Its siblings' outcomes are kept."""
+    ran = []
+
+    @way.node
+    def quick(_):
+        ran.append("quick")
+        return {"a": 1}
+
+    async def endless(_):
+        await asyncio.sleep(60)
+
+    def slow(_):
+        ran.append("slow")
+        time.sleep(0.5)
+        return {"b": 1}
+
+    builder = StateGraph(Numbers).add_node("quick", quick).add_edge(START, "quick").add_edge(START, "late")
+    graph = builder.add_node("late", endless if way.is_async else slow).compile(log)
+    with pytest.raises(DeadlineExceeded, match="was to have ended"):
+        way.invoke(graph, {}, {**THREAD, "deadline": 0.2})
+    if way.is_async:
+        assert graph.get_state(THREAD).next == ("late",)
+    else:
+        # A thread that came to something, though late, is not run again.
+        assert way.invoke(graph, None, {**THREAD, "deadline": DAY}) == {"a": 1, "b": 1}
+        assert sorted(ran) == ["quick", "slow"]
+
+
+def test_what_is_done_at_most_once_is_in_doubt_when_the_deadline_cancels_it(tmp_path) -> None:
+    """Nobody knows how far it came; so it is not begun again unasked."""
+    with Log.open(tmp_path / "log", strict=True) as log:
+
+        @task(effect="at_most_once")
+        async def pay():
+            await asyncio.sleep(60)
+
+        @entrypoint(log)
+        async def flow(_):
+            await pay()
+
+        with pytest.raises(DeadlineExceeded):
+            asyncio.run(flow.ainvoke(1, {**THREAD, "deadline": 0.2}))
+        with pytest.raises(OutcomeUnknown):
+            asyncio.run(flow.ainvoke(None, {**THREAD, "deadline": 60}))
