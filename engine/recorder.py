@@ -38,7 +38,15 @@ from ..replay.waits import due_at
 from ..wal.codec import Decoder, Encoder, Packed
 from ..wal.frame import Summary
 from ..wal.named import new
-from ..wal.record import Forked, RunEnded, SignalReceived, StateEdited, StateFolded, ThreadCreated
+from ..wal.record import (
+    Forked,
+    RunEnded,
+    SignalReceived,
+    StateEdited,
+    StateFolded,
+    TaskStarted,
+    ThreadCreated,
+)
 from . import clock
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
     from ..wal.record import Record
     from ..wal.writer import Writer
     from .mailroom import Mailroom
+    from .told_effects import ToldEffects
 
 SNAPSHOT_RECORDS = 512
 """A snapshot is not worth taking before this many records were folded since the last."""
@@ -134,6 +143,9 @@ class Recorder:
         self._queue: list[Batch] = []
         self._mailroom: Mailroom | None = None
         self._encoder = Encoder() if self.durability == "exit" else None
+        self._told: ToldEffects | None = None
+        if self._encoder is not None and any(graph.has_intents() for graph in state.scopes.values()):
+            self._begin_telling()
 
     def now(self) -> int:
         """Return the time in nanoseconds, never earlier than the thread's last barrier."""
@@ -283,6 +295,12 @@ class Recorder:
         assert self._waits is not None, "only who waits for the disk flushes"
         self._waits.flush()
 
+    def _begin_telling(self) -> None:
+        """Follow what is done at most once, which most programs have none of."""
+        from .told_effects import ToldEffects
+
+        self._told = ToldEffects(self.state)
+
     def _take_along(self, batches: list[Batch]) -> None:
         """Append and flush what others queued while we did."""
         try:
@@ -344,6 +362,10 @@ class Recorder:
             packed = self._encoder.records(records)
             self._unsaved = True
             for record in records:
+                if record.__class__ is TaskStarted and self._told is None:
+                    self._begin_telling()
+                if self._told is not None:
+                    self._told.note(record)
                 if record.__class__ is SignalReceived and self.writer is not None:
                     self.writer.receive(record.name, record.number)
                 # What is stored of a branch follows the checkpoint that it begins at.
@@ -434,7 +456,8 @@ class Recorder:
         records: list[Record] = []
         if self._created_at is not None:
             records.append(ThreadCreated(self._created_at, self.thread, None))
-        records.append(StateFolded(state.seq, thread_to_plain(state)))
+        told = {} if self._told is None else self._told.to_plain(state)
+        records.append(StateFolded(state.seq, {**thread_to_plain(state), **told}))
         due = due_at(state) if root.ended in PARKED else None
         summary = Summary(
             root.ended or "running", self.name, root.step, unfinished(root)[:SUMMARY_NAMES], due

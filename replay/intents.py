@@ -11,8 +11,9 @@ While the thread's run is alive, what would be in doubt is ``running``.
 Invariants:
 1. Records are read, not folded: the graph that wrote them need not be known.
 2. A call is in the list once, with its last attempt; also if a branch took it over.
-3. What a folded state or a snapshot stands for is seen as far as the state tells: its open intents. Of a call that had
-   begun before one and is not in it any more no more is known than that it is ``over``.
+3. What a folded state stands for is told beside it (``engine.told_effects``); what a snapshot stands for is seen as far
+   as the state tells: its open intents. Of a call that had begun before one and is not in it any more no more is known
+   than that it is ``over``; so it is with folded states of logs that do not tell.
 
 It must not change anything.
 """
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..wal.errors import ThreadNotFound
 from ..wal.record import (
     AttemptFailed,
+    Failure,
     Forked,
     RunStarted,
     StateEdited,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..wal.codec import Decoder
     from ..wal.log import Log
-    from ..wal.record import Failure, Path
+    from ..wal.record import Path
     from .state import GraphState, ThreadState
 
 Standing = Literal["done", "failed", "in doubt", "asked", "left", "running", "over"]
@@ -154,12 +156,12 @@ class _Ledger:
                 self._barrier(scope)
                 self._graph(seq, scope, graph_from_plain(record.state))
             case StateFolded():
-                self.whole(seq, thread_from_plain(record.state))
+                self.whole(seq, thread_from_plain(record.state), record.state.get("effects", ()))
             case _:
                 pass
 
-    def whole(self, seq: int, state: ThreadState) -> None:
-        """Go on from a state that stands for all records before it."""
+    def whole(self, seq: int, state: ThreadState, told: Iterable[list[Any]] = ()) -> None:
+        """Go on from a state that stands for all records before it, and from what is told of calls that ended there."""
         before, self._open = self._open, {}
         for scope, graph in state.scopes.items():
             if graph.above is not None:
@@ -168,7 +170,16 @@ class _Ledger:
         for unread in state.unread.values():
             for each in listed(unread):
                 self.see(each.seq, each.record)
+        for key, how, came_to in told:
+            if (known := self._keys.get(key)) is not None:
+                known.standing = how
+                if how == "done":
+                    known.value = came_to
+                elif how == "failed":
+                    known.failure = Failure(came_to[0], came_to[1], came_to[2], tuple(came_to[3]))
         for place, effect in before.items():
+            if effect.key in {key for key, *_ in told}:
+                continue
             if self._open.get(place) is not effect and effect.standing in DOUBTFUL:
                 effect.standing = "over"
 

@@ -203,6 +203,10 @@ class GraphState(NamedTuple):
         handling = self.outcomes.get((*path, HANDLER)) or Outcome(DUE)
         return handling._replace(writes=outcome.writes + handling.writes, goto=outcome.goto + handling.goto)
 
+    def has_intents(self) -> bool:
+        """Return whether an attempt at an at-most-once task began of which nobody recorded how it ended."""
+        return any(outcome.intent is not None for _, outcome in self.outcomes.recent())
+
     def questions(self, *, answered: bool = False) -> list[tuple[Path, Question]]:
         """Return the unanswered questions of the open step with the path that asked each; or also the answered ones."""
         return [

@@ -170,7 +170,26 @@ def test_attempts_of_one_call_are_one_line(durability) -> None:
     world.lose(durability=durability)
     assert standings(log) == [("in doubt", 2)]
     assert world.invoke(durability=durability) == "5 to bob"
-    assert standings(log) == ([("over", 3)] if durability == "exit" else [("done", 3)])
+    assert standings(log) == [("done", 3)]
+
+
+@pytest.mark.parametrize("durability", MODES)
+def test_what_a_run_went_on_without_knowing_is_left_in_every_mode(durability) -> None:
+    """Under ``exit`` the step of the call is over by the next state that is written, and it once was ``over``."""
+    log = MemoryLog(strict=True)
+    world = World(SYNC, log)
+    world.lose(durability=durability)
+
+    @entrypoint(log, name="flow")
+    def flow(_):
+        try:
+            return world.pay("bob", 5).result()
+        except OutcomeUnknown:
+            return "nobody knows"
+
+    assert standings(log)[0][0] == "in doubt"
+    assert flow.invoke(None, THREAD, durability=durability) == "nobody knows"
+    assert [standing for standing, _ in standings(log)] == ["left"]
 
 
 def test_what_nobody_will_ask_about_any_more_is_still_in_doubt() -> None:
