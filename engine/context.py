@@ -152,6 +152,8 @@ class TaskContext(Generic[RunT]):
     """The calls whose failures the body has met, and after which nothing is known to have followed yet."""
     kept: tuple[FailedCall, ...] = ()
     """The calls that failed, and after which this task went on."""
+    token: object | None = None
+    """What tells an attempt from those before it; None for the first."""
     noting: Any = None
     """What is being recorded of the body on the event loop; calls that it makes begin after that (see ``recorded``)."""
 
@@ -166,6 +168,8 @@ class TaskContext(Generic[RunT]):
 
     def _reset(self, attempt: int) -> None:
         self.attempt = attempt
+        self.token = object()
+        attempted.set(self.token)
         self.calls = itertools.count()
         self.children = []
         self.keys = None
@@ -371,6 +375,9 @@ class _Over:
         return self
 
 
+attempted: ContextVar[object | None] = ContextVar("walgraph_attempt", default=None)
+"""The token of the attempt that this code belongs to; None in a first one."""
+
 OVER = _Over()
 """What ``calls`` of a context is once its body has ended."""
 
@@ -397,6 +404,9 @@ def here(asked: str = "get_config") -> TaskContext[Any]:
     if context is None:
         message = f"Called {asked} outside of a runnable context"
         raise OutsideOfRun(message, hint="Call it from a node, a task or a function that one of them calls.")
+    if context.token is not None and attempted.get() is not context.token:
+        # What an earlier attempt left running would else take the numbers of this one's calls.
+        next(OVER)
     return context
 
 

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from ..wal.log import Log
     from ..wal.record import Record
     from ..wal.writer import Writer
+    from .as_state import ToldEffects
     from .mailroom import Mailroom
-    from .told_effects import ToldEffects
 
 SNAPSHOT_RECORDS = 512
 """A snapshot is not worth taking before this many records were folded since the last."""
@@ -67,8 +67,6 @@ PAGED_FROM = 512
 """So many outcomes of an open step are worth a look whether they fill a page of ``replay.paging``."""
 SNAPSHOT_GROWTH = 3
 """… nor before the bytes folded since are this many times the last snapshot's, so that both stay proportional."""
-
-
 SUMMARY_NAMES = 8
 """How many of the nodes that come next the directory of threads shows."""
 
@@ -297,7 +295,7 @@ class Recorder:
 
     def _begin_telling(self) -> None:
         """Follow what is done at most once, which most programs have none of."""
-        from .told_effects import ToldEffects
+        from .as_state import ToldEffects
 
         self._told = ToldEffects(self.state)
 
@@ -445,26 +443,21 @@ class Recorder:
             self._save_state(self.writer)
 
     def _save_state(self, writer: Writer) -> None:
-        state = self.state
-        scopes = {
-            # The barriers between the last stored one and this were never written, so they are nobody's parent.
-            scope: graph._replace(parent=self._stored_base.get(scope)) if graph.base > writer.seq else graph
-            for scope, graph in state.scopes.items()
-        }
-        state = state._replace(scopes=scopes)
+        from .as_state import as_stored, folded
+
+        state = as_stored(self.state, self._stored_base, writer.seq)
         root = state.scopes[""]
         records: list[Record] = []
         if self._created_at is not None:
             records.append(ThreadCreated(self._created_at, self.thread, None))
-        told = {} if self._told is None else self._told.to_plain(state)
-        records.append(StateFolded(state.seq, {**thread_to_plain(state), **told}))
+        records.append(folded(state, self._told))
         due = due_at(state) if root.ended in PARKED else None
         summary = Summary(
             root.ended or "running", self.name, root.step, unfinished(root)[:SUMMARY_NAMES], due
         )
         writer.append(records, summary, registry=self.registry)
         self._created_at = None
-        self._stored_base = {scope: graph.base for scope, graph in scopes.items()}
+        self._stored_base = {scope: graph.base for scope, graph in state.scopes.items()}
         self.state = state
         self._unsaved = False
 

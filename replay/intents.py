@@ -11,7 +11,7 @@ While the thread's run is alive, what would be in doubt is ``running``.
 Invariants:
 1. Records are read, not folded: the graph that wrote them need not be known.
 2. A call is in the list once, with its last attempt; also if a branch took it over.
-3. What a folded state stands for is told beside it (``engine.told_effects``); what a snapshot stands for is seen as far
+3. What a folded state stands for is told beside it (``engine.as_state``); what a snapshot stands for is seen as far
    as the state tells: its open intents. Of a call that had begun before one and is not in it any more no more is known
    than that it is ``over``; so it is with folded states of logs that do not tell.
 

@@ -1,25 +1,50 @@
-"""What became of calls that are made at most once, told with a folded state, which has no records of them.
+"""A run that is written as states, which is what durability ``exit`` keeps of it.
 
     exit    intent, durable ──► … ──► TaskFinished, in memory ──► StateFolded {…, "effects": [[key, how, value]]}
 
-Under ``exit`` a run is written as states. That an attempt began is in one of them; how it ended would be in none, for
-its step may be over by the next. So it is told beside the state, and ``wal effects`` needs to guess nothing.
+That an attempt at an at-most-once call began is in one of the states; how it ended would be in none, for its step may
+be over by the next. So it is told beside the state, and ``wal effects`` needs to guess nothing.
 
 Invariants:
-1. Of each intent that a state in the log holds, the next state holds it still, or it is told here.
+1. Of each intent that a state in the log holds, the next state holds it still, or it is told beside it.
 
-It must not know how states are written.
+It must not append.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..wal.record import AttemptFailed, TaskFinished
+from ..replay.plain import thread_to_plain
+from ..wal.record import AttemptFailed, StateFolded, TaskFinished
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..replay.state import ThreadState
     from ..wal.record import Path, Record
+
+
+def as_stored(state: ThreadState, stored_base: Mapping[str, int], written: int) -> ThreadState:
+    """Return a state as it stands in the log: barriers that were never written are nobody's parent.
+
+    Args:
+        state: The state.
+        stored_base: Scope → the last barrier of its graph that the log holds.
+        written: The last seq that the log holds.
+    """
+    scopes = {
+        scope: graph._replace(parent=stored_base.get(scope)) if graph.base > written else graph
+        for scope, graph in state.scopes.items()
+    }
+    return state._replace(scopes=scopes)
+
+
+def folded(state: ThreadState, told: ToldEffects | None) -> StateFolded:
+    """Return the record of a state, with what is told of calls that ended since the last one."""
+    return StateFolded(
+        state.seq, {**thread_to_plain(state), **({} if told is None else told.to_plain(state))}
+    )
 
 
 class ToldEffects:
