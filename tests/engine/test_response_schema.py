@@ -57,6 +57,17 @@ def wants(schema):
     return ask
 
 
+def asking(name, ran):
+    """Return a node that notes that it runs, and asks for a number."""
+
+    def ask(state):
+        ran.append(name)
+        return {"trail": [interrupt(name, response_schema=int)]}
+
+    ask.__name__ = name
+    return ask
+
+
 SHOWN = {
     Model: {
         "description": "A pydantic model.",
@@ -143,16 +154,7 @@ def test_an_answer_that_does_not_fit_can_be_given_again(way, log, durability) ->
 def test_siblings_take_their_answers_all_the_same(way, log, durability) -> None:
     """What fits is used, once; only who got a wrong answer asks again."""
     ran: list[str] = []
-
-    def asking(name):
-        def ask(state):
-            ran.append(name)
-            return {"trail": [interrupt(name, response_schema=int)]}
-
-        ask.__name__ = name
-        return ask
-
-    graph = drawn(way, asking("a"), asking("b"), leaves("s"), edges=">a,b,s").compile(log)
+    graph = drawn(way, asking("a", ran), asking("b", ran), leaves("s"), edges=">a,b,s").compile(log)
     a, b = way.invoke(graph, {}, durability=durability)["__interrupt__"]
     with pytest.raises(ValidationError):
         way.invoke(graph, Command(resume={a.id: "x", b.id: 2}), durability=durability)
@@ -305,16 +307,7 @@ def test_the_state_says_why_an_answer_was_refused(way, log, kind) -> None:
 def test_of_several_that_wait_each_shows_what_was_refused(way, log, durability) -> None:
     """A task shows the error of its own last answer until there is another one, as in LangGraph (I-12)."""
     ran: list[str] = []
-
-    def asking(name):
-        def ask(state):
-            ran.append(name)
-            return {"trail": [interrupt(name, response_schema=int)]}
-
-        ask.__name__ = name
-        return ask
-
-    graph = drawn(way, *map(asking, "abc"), edges=">a,b,c").compile(log)
+    graph = drawn(way, *(asking(name, ran) for name in "abc"), edges=">a,b,c").compile(log)
     ids = {asked.value: asked.id for asked in way.invoke(graph, {}, durability=durability)["__interrupt__"]}
 
     def shown(**answers):

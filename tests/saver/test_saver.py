@@ -152,7 +152,7 @@ def test_whoever_asks_for_a_checkpoint_may_fork_from_it(log: Log) -> None:
 
 PROCESS = """
 import sys
-from saver.putting import Putter, a_checkpoint, config
+from saver.putting import Putter, config
 from walgraph.tools.langgraph_saver import WalSaver
 from walgraph.replay.errors import OtherThread
 from walgraph.tools.errors import CheckpointSuperseded
