@@ -34,7 +34,9 @@ from mutants.mutants import MUTANTS, Mutant
 ROOT = Path(__file__).parent.parent.parent
 SUITE = (
     "tests/wal",
+    "tests/replay",
     "tests/simulation",
+    "tests/fault_points",
     "tests/powerloss",
     "tests/engine/test_durability.py",
     "tests/engine/test_recorder.py",

@@ -159,6 +159,12 @@ MUTANTS = (
         found_by="simulation/test_laws.py::test_the_laws_hold_with_a_snapshot_at_every_step",
     ),
     mutant(
+        "recovery goes on behind a gap that a compaction made",
+        "replay/recover.py",
+        ("        if seq != last + 1 and not isinstance(record, StateFolded):\n", "        if seq < 0:\n"),
+        found_by="replay/test_recover.py",
+    ),
+    mutant(
         "a snapshot stands for one record less than it holds",
         "engine/recorder.py",
         (
