@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export ROUNDS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-peers scaling large fuzz parity powerloss mutants clean
+.PHONY: help setup demo test check format bench bench-peers scaling large fuzz parity powerloss durability mutants clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -99,6 +99,12 @@ mutants: setup ## make mistakes on purpose, and see that the tests of faults fin
 
 powerloss: setup ## lose power at any instant, WALGRAPH_POWERLOSS_IMAGES (2000) times in each workload
 	WALGRAPH_POWERLOSS_IMAGES=$${WALGRAPH_POWERLOSS_IMAGES:-2000} $(PYTHON) -m pytest tests/powerloss -q -n $(WORKERS) -p no:benchmark --timeout=0
+
+# The powerloss tests have a number of images for each workload; the rest is done as in `make test`.
+durability: setup ## run the tests behind docs/durability.md and the README's table, and write both from their results
+	WALGRAPH_EVIDENCE=tests/survival/results.json PYTHONPATH=tests WALGRAPH_DAMAGE_ROUNDS=$${WALGRAPH_DAMAGE_ROUNDS:-250} \
+	    WALGRAPH_POWERLOSS_IMAGES=$${WALGRAPH_POWERLOSS_IMAGES:-2000} $(PYTHON) -m survival.pages -q -n $(WORKERS) -p no:benchmark --timeout=0
+	WALGRAPH_WRITE_DOCS=1 $(PYTHON) -m pytest tests/test_docs.py -q -p no:benchmark -k generated
 
 parity: setup ## run random graphs on LangGraph and on walgraph, WALGRAPH_PARITY_EXAMPLES (3000) of each kind
 	WALGRAPH_PARITY_EXAMPLES=$${WALGRAPH_PARITY_EXAMPLES:-3000} $(PYTHON) -m pytest tests/parity -q -n $(WORKERS) -p no:benchmark --timeout=0

@@ -16,6 +16,7 @@ from types import ModuleType
 
 import pytest
 from docs_pages import ROOT, agree, alike, pages, prose, run, steps
+from survival.pages import short, whole
 
 import walgraph
 from walgraph.engine import errors as engine_errors
@@ -191,6 +192,8 @@ SOURCES = {
     "export": lambda: docstring(exporting),
     "tagged": lambda: docstring(tagged),
     "errors": error_table,
+    "survives": short,
+    "survival": whole,
 }
 
 

@@ -26,6 +26,7 @@ from .creation import create as create_log
 from .directory import check_file, hold, is_there, not_a_log, refuse_remote
 from .errors import FormatTooNew, FormatTooOld, LogCorrupt, LogInUse, LogNotFound, LogReadOnly, OutOfResources
 from .flush import LMDB_FLAGS
+from .forking import enter, inside
 from .tables import LATER_NAMES, LOG, META, TABLE_NAMES
 
 SMALLEST_MAP = 1 << 30
@@ -57,6 +58,7 @@ class Environment:
     def mark_encrypted(self) -> None:
         """Note, for everybody who opens the log later, that what is written must be encrypted."""
         if not self.encrypted:
+            self.wait_for_turn()
             with self.lmdb.begin(write=True) as txn:
                 txn.put(b"encrypted", b"1", db=self.handles[META])
             self.encrypted = True
@@ -120,7 +122,13 @@ class Environment:
         """Open a table that not every log has, and tell whether it is there."""
         name = LATER_NAMES[table - len(TABLE_NAMES)]
         with self._opening:
-            if table not in self.later:
+            if table in self.later:
+                return True
+            if create:
+                self.wait_for_turn()
+            # A child that is forked meanwhile would wait for this call of a thread that only its parent has.
+            enter(id(self))
+            try:
                 if not create:
                     # Opening a table takes the lock of writers, so it is looked for in LMDB's own list of tables first.
                     with self.lmdb.begin() as txn:
@@ -134,8 +142,10 @@ class Environment:
                     self.wait_for_turn()
                     with self.lmdb.begin(write=True) as txn:
                         handle = self.lmdb.open_db(name, txn=txn, create=create)
-                self.handles = (*self.handles[:table], handle, *self.handles[table + 1 :])
-                self.later.add(table)
+            finally:
+                inside.pop(id(self), None)
+            self.handles = (*self.handles[:table], handle, *self.handles[table + 1 :])
+            self.later.add(table)
         return True
 
 

@@ -104,27 +104,32 @@ def lose_power(place: Path, tmp_path: Path, name: str, fsync: str = "full") -> t
         *("backup", "restore", "repair", "shrink"),
     ],
 )
-def test_what_was_acknowledged_is_there_after_a_loss_of_power(name, place, tmp_path, capfd) -> None:
+def test_what_was_acknowledged_is_there_after_a_loss_of_power(name, place, tmp_path, capfd, evidence) -> None:
     """With ``fsync="full"``: whatever was promised is found, all else is whole, and threads carry on to their ends."""
     count, acknowledged = lose_power(place, tmp_path, name)
+    evidence(tried=count, lost=0, unit="images", acknowledgements=acknowledged)
     with capfd.disabled():
         if IMAGES:
             print(f"\n{name}: {count} images, {acknowledged} acknowledgements recorded, nothing lost")
 
 
 @pytest.mark.parametrize("name", ["sync", "async", "group"])
-def test_without_a_flush_of_the_meta_page_at_most_the_last_commit_is_lost(name, place, tmp_path) -> None:
+def test_without_a_flush_of_the_meta_page_at_most_the_last_commit_is_lost(
+    name, place, tmp_path, evidence
+) -> None:
     """With ``fsync="data"``: what was acknowledged before the last flush is found, and the log is whole."""
-    lose_power(place, tmp_path, name, "data")
+    count, acknowledged = lose_power(place, tmp_path, name, "data")
+    evidence(tried=count, lost=0, unit="images", acknowledgements=acknowledged)
 
 
 @pytest.mark.parametrize(
     "name", ["company", "repair", *(("backup", "compaction", "shrink", "succession") if IMAGES else ())]
 )
-def test_power_may_be_lost_again_during_recovery(name, place, tmp_path) -> None:
+def test_power_may_be_lost_again_during_recovery(name, place, tmp_path, evidence) -> None:
     """What a crash left is carried on, and crashes again: what was acknowledged before either crash is there."""
     first = run(place, name)
     chosen = crashes(first.entries, SEED, max(2, IMAGES // PER_RECORDING) if IMAGES else 1)
+    tried = 0
     for crash, image in images(*first, chosen):
         write(image, place / "root")
         again = run(place, "recovery")
@@ -135,6 +140,8 @@ def test_power_may_be_lost_again_during_recovery(name, place, tmp_path) -> None:
         none_in(
             list(violations(later.before, later.entries, place / "crashes", second)), later, tmp_path, place
         )
+        tried += len(second)
+    evidence(tried=tried, lost=0, unit="images")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +160,11 @@ def test_power_may_be_lost_again_during_recovery(name, place, tmp_path) -> None:
         ("repair", "full", ["unflushed folders"]),
     ],
 )
-def test_what_is_not_flushed_is_found_missing(name, fsync, faults, place) -> None:
+def test_what_is_not_flushed_is_found_missing(name, fsync, faults, place, evidence) -> None:
     """The control: where a flush is left out, these tests find what is lost."""
     recorded = run(place, name, fsync, *faults)
-    assert next(violations(*recorded, place / "crashes", crashes(recorded.entries, 1, CONTROL)), None)
+    found = violations(*recorded, place / "crashes", crashes(recorded.entries, 1, CONTROL))
+    lost = sum(1 for _ in found) if IMAGES else int(next(found, None) is not None)
+    assert lost
+    if IMAGES:
+        evidence(tried=CONTROL, lost=lost, unit="images")

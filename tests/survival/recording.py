@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -29,6 +31,21 @@ def evidence(request: pytest.FixtureRequest) -> Callable[..., None]:
         request.node.user_properties.append(("evidence", facts))
 
     return note
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note what a loop of ``make fuzz`` counted meanwhile."""
+    before = Counter(_counted())
+    yield
+    counted = Counter(_counted()) - before
+    if counted:
+        item.user_properties.append(("evidence", dict(counted)))
+
+
+def _counted() -> Counter[str]:
+    counted: Counter[str] = getattr(sys.modules.get("fuzz.tally"), "COUNTED", Counter())
+    return counted
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -262,3 +262,19 @@ def test_a_directory_beside_the_log_is_left_alone(path) -> None:
     with Log.open(path) as log:
         assert verify(log).ok
     assert (path / "data.mdb.bak").exists()
+
+
+def test_any_text_is_the_id_of_a_thread(tmp_path) -> None:
+    """Longer than LMDB's keys, with zero bytes, composed and decomposed: each is one thread, and none another's."""
+    names = ["x" * 600, "x" * 601, "a\0b", "a\0c", "\u00e9", "e\u0301", " ", "\U0001f600" * 200]
+    with Log.open(tmp_path / "log") as log:
+        for number, name in enumerate(names):
+            with log.writer(name) as writer:
+                writer.append(created(name), Summary())
+                for step in range(number):
+                    writer.append(a_step(step), Summary())
+    with Log.open(tmp_path / "log") as log:
+        assert {head.thread_id: head.seq for head in log.threads()} == {
+            name: 1 + 3 * number for number, name in enumerate(names)
+        }
+        assert verify(log).ok
