@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..wal.errors import FormatTooNew
+from ..wal.errors import FormatTooNew, LogCorrupt, WalgraphError
 from ..wal.record import Reference
 from ..wal.wire import FROM_WIRE, TO_WIRE
 from .errors import SAVED_FORM, run_by_langgraph
@@ -137,7 +137,19 @@ def thread_from_plain(plain: dict[str, Any], decoder: Decoder | None = None) -> 
     Raises:
         FormatTooNew: A newer walgraph made it.
         OtherThread: It is the state of a thread that LangGraph runs.
+        LogCorrupt: It is no state.
     """
+    try:
+        return _thread_from_plain(plain, decoder)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, WalgraphError):
+            raise
+        # Its checksum is right, so somebody has made it so.
+        message = f"A recorded state is not one: {error!r}."
+        raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.") from error
+
+
+def _thread_from_plain(plain: dict[str, Any], decoder: Decoder | None) -> ThreadState:
     if SAVED_FORM in plain:
         raise run_by_langgraph("a snapshot")
     if plain["v"] > FORM:

@@ -25,6 +25,8 @@ import click
 import msgpack
 
 from ..wal.codec import references
+from ..wal.envelope import is_sealed
+from ..wal.errors import LogCorrupt
 from ..wal.frame import HEADER_BYTES, Header
 from ..wal.log import Log
 from ..wal.progress import Progress
@@ -81,6 +83,8 @@ class Count:
         self.named: dict[bytes, tuple[int, int]] = {}
         self.found: list[tuple[int, int, int, str]] = []
         self.headers = Sum()
+        # Only encrypted frames must be told whose they are.
+        self.threads = {row.number: row.thread for row in log.store.rows()} if log.is_encrypted else {}
 
     def frame(self, header: Header, body: bytes) -> None:
         """Add up a frame."""
@@ -90,6 +94,19 @@ class Count:
         self.hours[hour] = Sum(held.count + header.records, held.bytes + len(body) + HEADER_BYTES)
         for digest in references(body):
             self.named.setdefault(digest, (header.thread, header.last))
+        thread = self.threads.get(header.thread, "")
+        plain = self.log.opened(body, "frame", thread, header.after, header.last)
+        if is_sealed(plain):
+            # Without its key nobody knows what is in it.
+            return
+        try:
+            self._records(header, plain)
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            message = f"The frame at lsn {header.lsn} holds no encoded records: {error!r}."
+            raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.") from error
+
+    def _records(self, header: Header, body: bytes) -> None:
+        """Add up the records of a frame by their kinds."""
         unpacker = msgpack.Unpacker(max_buffer_size=max(len(body), 1), strict_map_key=False)
         unpacker.feed(body)
         end, seq = 0, header.after

@@ -28,7 +28,7 @@ from ..replay.identity import START
 from ..replay.plain import thread_from_plain
 from ..replay.state import GraphState, ThreadState, Unread
 from ..wal.codec import GLOBAL, Decoder
-from ..wal.errors import ThreadNotFound
+from ..wal.errors import LogCorrupt, ThreadNotFound, WalgraphError
 from ..wal.log import Log
 from ..wal.record import (
     Record,
@@ -106,9 +106,18 @@ class Lens:
         if isinstance(record, RunStarted | RunResumed) and not record.scope and record.graph is not None:
             reference = record.graph
         blueprints = self.blueprints(reference)
-        if state.unread:
-            state = attach_all(blueprints, state)
-        return fold(blueprints, state, seq, record)
+        try:
+            if state.unread:
+                state = attach_all(blueprints, state)
+            return fold(blueprints, state, seq, record)
+        except WalgraphError:
+            raise
+        except Exception as error:
+            if self.app is not None:
+                # It may be what a reducer of the user's raises.
+                raise
+            message = f"the record at seq {seq} cannot be folded: {error!r}"
+            raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", seq=seq) from error
 
     def start(self, thread: str, upto: int | None = None, *, cached: bool = True) -> ThreadState:
         """Return the state that folding begins with: the newest snapshot, or, uncached, the oldest state there is.

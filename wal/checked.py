@@ -6,7 +6,9 @@ It must not know what rows mean.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, TypeVar
 
 import msgpack
 import xxhash
@@ -14,6 +16,7 @@ import xxhash
 from .errors import LogCorrupt
 
 NAME_BYTES = 400
+Row = TypeVar("Row", bound=tuple[Any, ...])
 _SEAL = struct.Struct(">Q")
 _packb: Callable[[object], bytes] = msgpack.packb
 _hash = xxhash.xxh3_64_intdigest
@@ -35,8 +38,67 @@ def unpack_checked(data: bytes, seed: int, what: str) -> list[object]:
     if len(data) < 9 or _SEAL.unpack_from(data)[0] != _hash(body, seed):
         message = f"The {what} is damaged: its checksum does not match its {len(data)} bytes."
         raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", what=what)
-    fields: list[object] = msgpack.unpackb(body, use_list=False)
+    try:
+        fields: list[object] = msgpack.unpackb(body, use_list=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        message = f"The {what} holds no encoded fields: {error!r}."
+        raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", what=what) from error
+    if not isinstance(fields, tuple):
+        message = f"The {what} holds no list of fields."
+        raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", what=what)
     return fields
+
+
+def shaped(cls: type[Row], fields: Sequence[Any], what: str) -> Row:
+    """Make a row of its fields, each of the class that it is declared with; older rows have fewer.
+
+    Checksums are no proof against malice: whoever made a log to do harm has made them fit.
+
+    Raises:
+        LogCorrupt: There are too many fields or too few, or one is of another class or beyond what is stored.
+    """
+    kinds = _KINDS.get(cls) or _kinds_of(cls)
+    is_right = len(fields) <= len(kinds)
+    for value, kind in zip(fields, kinds, strict=False):
+        cls_of = type(value)
+        is_right = (
+            is_right and (not kind or cls_of in kind) and (cls_of is not int or -(1 << 63) <= value < 1 << 64)
+        )
+    try:
+        if is_right:
+            return cls(*fields)
+    except TypeError:
+        pass
+    message = f"The {what} is not what a row of its kind is: {len(fields)} fields, or one of another class."
+    raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", what=what)
+
+
+def misfits(row: tuple[Any, ...]) -> list[str]:
+    """Return the names of a named tuple's fields that are not of the classes with which they are declared."""
+    kinds = _KINDS.get(type(row)) or _kinds_of(type(row))
+    names: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
+    return [
+        name
+        for name, value, kind in zip(names, row, kinds, strict=False)
+        if kind and type(value) not in kind and not isinstance(value, tuple(kind))
+    ]
+
+
+def _kinds_of(cls: type) -> list[frozenset[type]]:
+    """Return which classes the fields of a named tuple may be of."""
+    from typing import Literal, Union, get_args, get_origin, get_type_hints
+
+    found = []
+    for hint in get_type_hints(cls).values():
+        options = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
+        classes = [str if get_origin(each) is Literal else get_origin(each) or each for each in options]
+        # What is declared as anything may be anything.
+        found.append(frozenset([] if Any in options else classes))
+    _KINDS[cls] = found
+    return found
+
+
+_KINDS: dict[type, list[frozenset[type]]] = {}
 
 
 def name_key(name: str) -> bytes:

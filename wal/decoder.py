@@ -173,7 +173,10 @@ class Decoder:
                     arrays.append(unpacker.unpack())
             else:
                 arrays = reading.unpack(_array_header(count) + body)
-            return [FROM_WIRE[array[0]](*array[1:]) for array in arrays]
+            found = [FROM_WIRE[array[0]](*array[1:]) for array in arrays]
+            if self.lenient:
+                _check_shapes(found)
+            return found
         except Exception as error:
             raise _corrupt(error, reading, body, "records") from error
 
@@ -192,6 +195,16 @@ class Decoder:
                 name=name,
             )
         return found
+
+
+def _check_shapes(records: list[Record]) -> None:
+    """See that what records declare is of the declared classes: who reads leniently folds nothing that would notice."""
+    from .checked import misfits
+
+    for record in records:
+        wrong = misfits(record)
+        if wrong:
+            raise ValueError(f"{type(record).__name__} has {', '.join(wrong)} of another class")
 
 
 def _array_header(count: int) -> bytes:

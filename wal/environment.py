@@ -102,6 +102,8 @@ class Environment:
             raise self._damaged(error) from None
         if version is None:
             raise not_a_log(self.path, "its table of facts names no format")
+        if not version.isdigit() or len(version) > 9:
+            raise not_a_log(self.path, f"its table of facts says that its format is {version[:32]!r}")
         self.format = int(version)
         if self.format > FORMAT:
             message = f"The log at {self.path} has format {self.format}; this walgraph reads format {FORMAT}."

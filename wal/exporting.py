@@ -35,7 +35,7 @@ import msgpack
 from .codec import references
 from .compaction import follow
 from .envelope import is_sealed
-from .errors import ThreadNotFound
+from .errors import LogCorrupt, ThreadNotFound
 from .frame import Header
 from .keyspace import read_blob
 from .log import Log
@@ -139,7 +139,11 @@ def slices(body: bytes) -> Iterator[bytes]:
     unpacker.feed(body)
     start = 0
     while start < len(body):
-        unpacker.skip()
+        try:
+            unpacker.skip()
+        except (ValueError, msgpack.UnpackException) as error:
+            message = f"A frame of {len(body)} bytes holds no encoded records: {error!r}."
+            raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.") from error
         end = unpacker.tell()
         yield body[start:end]
         start = end
@@ -150,7 +154,7 @@ def record_shape(data: bytes) -> dict[str, Any]:
     if is_sealed(data):
         return {"raw": base64.b64encode(data).decode()}
     array = tagged(data)
-    if type(array) is list and array and array[0] in KINDS:
+    if type(array) is list and array and type(array[0]) is int and array[0] in KINDS:
         name, fields = KINDS[array[0]]
         if len(array) - 1 <= len(fields):
             return {"kind": name, "fields": dict(zip(fields, array[1:], strict=False))}

@@ -43,7 +43,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from .checked import NAME_BYTES, name_key, pack_checked, unpack_checked
+from .checked import NAME_BYTES, name_key, pack_checked, shaped, unpack_checked
 from .errors import LogCorrupt
 from .items import Item, Namespace
 from .keyspace import RESTORE
@@ -136,8 +136,8 @@ def unpack_space(data: bytes, number: int) -> Space:
     Raises:
         LogCorrupt: It is damaged.
     """
-    fields = unpack_checked(data, _hash(space_key(number)), f"row of namespace number {number}")
-    return Space(number, *fields)  # type: ignore[arg-type]
+    what = f"row of namespace number {number}"
+    return shaped(Space, [number, *unpack_checked(data, _hash(space_key(number)), what)], what)
 
 
 def pack_item(place: bytes, times: Times, key: str, value: bytes, vectors: bytes) -> bytes:

@@ -19,7 +19,7 @@ import struct
 
 import xxhash
 
-from .checked import pack_checked, unpack_checked
+from .checked import pack_checked, shaped, unpack_checked
 from .errors import LogCorrupt, ThreadNotFound
 from .frame import Header, first_seed
 from .named import new
@@ -76,7 +76,12 @@ def pack_row(row: Row) -> bytes:
 
 def unpack_row(data: bytes, number: int) -> Row:
     """Decode a row of the directory."""
-    return Row(*unpack_checked(data, number, f"directory entry of thread number {number}"))  # type: ignore[arg-type]
+    what = f"directory entry of thread number {number}"
+    row = shaped(Row, unpack_checked(data, number, what), what)
+    if row.number != number or min(row.seq, row.lsn, row.horizon, row.anchor_lsn, row.base, row.frames) < 0:
+        message = f"The {what} names number {row.number}, or a place before the log's first."
+        raise LogCorrupt(message, hint=RESTORE, thread=row.thread)
+    return row
 
 
 def pack_position(position: Position) -> bytes:
@@ -88,7 +93,8 @@ def unpack_position(data: bytes | None) -> Position:
     """Decode the log's position; a log without one is empty."""
     if data is None:
         return Position()
-    return Position(*unpack_checked(data, 0, "log's own entry in the directory"))  # type: ignore[arg-type]
+    what = "log's own entry in the directory"
+    return shaped(Position, unpack_checked(data, 0, what), what)
 
 
 def read_position(txn: ReadTransaction) -> Position:

@@ -21,11 +21,10 @@ This module must not know when rows change.
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import xxhash
 
-from .checked import pack_checked, unpack_checked
+from .checked import pack_checked, shaped, unpack_checked
 from .errors import LogCorrupt
 from .mail import Message
 from .named import NamedTuple
@@ -95,7 +94,8 @@ def unpack_head(data: bytes | None, box: bytes, thread: str) -> Head:
     """
     if data is None:
         return Head(thread)
-    head = Head(*unpack_checked(data, _seed(head_key(box)), f"mailbox of thread {thread!r}"))  # type: ignore[arg-type]
+    what = f"mailbox of thread {thread!r}"
+    head = shaped(Head, unpack_checked(data, _seed(head_key(box)), what), what)
     if thread and head.thread != thread:
         message = f"The mailbox of thread {thread!r} names thread {head.thread!r}."
         raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", thread=thread)
@@ -115,9 +115,8 @@ def unpack_message(key: bytes, data: bytes) -> Message:
         LogCorrupt: It is damaged.
     """
     number = number_of(key)
-    fields: list[Any] = unpack_checked(data, _seed(key), f"message {number} of a mailbox")
-    thread, name, id_, sent_at, payload = fields
-    return Message(thread, name, id_, sent_at, payload, number)
+    what = f"message {number} of a mailbox"
+    return shaped(Message, [*unpack_checked(data, _seed(key), what), number], what)
 
 
 def _seed(key: bytes) -> int:

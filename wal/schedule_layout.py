@@ -18,11 +18,11 @@ This module must not know when rows change, nor what a cron expression means.
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xxhash
 
-from .checked import name_key, pack_checked, unpack_checked
+from .checked import name_key, pack_checked, shaped, unpack_checked
 from .errors import LogCorrupt
 
 ROW, LOOK = b"\x01", b"\x02"
@@ -116,8 +116,8 @@ def unpack_schedule(key: bytes, data: bytes) -> Schedule:
     Raises:
         LogCorrupt: It is damaged, or stands under another name than its own.
     """
-    fields: list[Any] = unpack_checked(data, xxhash.xxh3_64_intdigest(key), "entry of a schedule")
-    schedule = Schedule(*fields)
+    what = "entry of a schedule"
+    schedule = shaped(Schedule, unpack_checked(data, xxhash.xxh3_64_intdigest(key), what), what)
     if row_key(schedule.name) != key:
         message = f"The entry of schedule {schedule.name!r} stands under another name."
         raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.")

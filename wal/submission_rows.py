@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .checked import shaped
 from .submission_layout import (
     BY_THREAD,
     COUNTERS,
@@ -60,8 +61,8 @@ def unpacked(key: bytes, data: bytes) -> Submission:
     Raises:
         LogCorrupt: It is damaged.
     """
-    fields: list[Any] = unpack_fields(key, data, f"entry of handed-over run number {last_number(key)}")
-    return Submission(*fields)
+    what = f"entry of handed-over run number {last_number(key)}"
+    return shaped(Submission, unpack_fields(key, data, what), what)
 
 
 def row_of(txn: ReadTransaction, number: int) -> Submission | None:
