@@ -1,7 +1,7 @@
 """Logs that somebody made to do harm: right checksums over wrong contents. Reading them ends in typed errors only.
 
     make test    some dozens of logs
-    make fuzz    as many as a tenth of WALGRAPH_FUZZ_SECONDS allows
+    make fuzz    as many as its share of WALGRAPH_FUZZ_SECONDS allows
 
 A log is taken apart, something in it is changed, and all checksums are made to fit again. Then a child process, which
 may take 1 GiB and no more, calls every verb of ``wal`` that reads. It must end by itself, without a traceback.
@@ -22,12 +22,13 @@ import lmdb
 import msgpack
 import pytest
 import xxhash
+from fuzz.shares import seconds
 from tools_helpers import fill, wal
 
 from walgraph import Log, LogStore
 from walgraph.wal.frame import FIELD_BYTES, HEADER_BYTES
 
-SECONDS = float(os.environ.get("WALGRAPH_FUZZ_SECONDS", "0")) / 10
+SECONDS = seconds("hostile")
 SEED = int(os.environ.get("WALGRAPH_FUZZ_SEED", "0")) or (int(time.time()) if SECONDS else 11)
 LOGS = 8
 """How many logs are made when there is no time for more."""
