@@ -126,7 +126,9 @@ def commands_stay_due(theirs: Seen, ours: Seen) -> bool:
     """N-4: what a goto made due, and asks, is neither shown nor resumed in LangGraph if nothing else was due."""
     if not isinstance(theirs.state, Snapshot) or not isinstance(ours.state, Snapshot):
         return False
-    return is_steered(theirs.state) and len(theirs.state.tasks) < len(ours.state.tasks)
+    # What the step wrote so far may have taken the place of the goto's own write, which its checkpoint still has.
+    newest = theirs.history[:1] if isinstance(theirs.history, tuple) else ()
+    return any(map(is_steered, (theirs.state, *newest))) and len(theirs.state.tasks) < len(ours.state.tasks)
 
 
 def edits_keep_what_commands_wrote(theirs: Seen, ours: Seen) -> bool:
