@@ -91,7 +91,10 @@ def _kinds_of(cls: type) -> list[frozenset[type]]:
     found = []
     for hint in get_type_hints(cls).values():
         options = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
-        classes = [str if get_origin(each) is Literal else get_origin(each) or each for each in options]
+        classes = set[type]()
+        for each in options:
+            literals = get_args(each) if get_origin(each) is Literal else ()
+            classes.update(map(type, literals) if literals else [get_origin(each) or each])
         # What is declared as anything may be anything.
         found.append(frozenset([] if Any in options else classes))
     _KINDS[cls] = found
