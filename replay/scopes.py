@@ -11,6 +11,7 @@ A namespace is made of tasks and not of graphs, so which graph is above is recor
 
 Invariants:
 1. What is said here holds whether or not a subgraph's own graph is known: records kept unread are looked through.
+2. What is kept unread of a graph is newer than what was folded of it, as in a snapshot made where it was known.
 
 It must not change state.
 """
@@ -45,16 +46,14 @@ def scope_within(record: Any) -> str:
 
 def above(state: ThreadState, scope: str) -> str:
     """Return the scope of the graph whose task runs the subgraph ``scope``; the root's is the root itself."""
-    graph = state.scopes.get(scope)
-    found = graph.above if graph is not None else _begun(state, scope)[1]
+    _, found = _begun(state, scope)
     # Logs from before this was recorded have one segment for each graph.
     return shorter_scope(scope) if found is None else found
 
 
 def caller(state: ThreadState, scope: str) -> Path | None:
     """Return the path, in the graph above, of the task that runs the subgraph ``scope``; None for the root."""
-    graph = state.scopes.get(scope)
-    return graph.caller if graph is not None else _begun(state, scope)[0]
+    return _begun(state, scope)[0]
 
 
 def around(state: ThreadState, scope: str, path: Path) -> Iterator[tuple[str, Path]]:
@@ -90,20 +89,18 @@ def runs_in(state: ThreadState, below: str, scope: str, path: Path) -> bool:
 
 def base_of(state: ThreadState, scope: str) -> int:
     """Return the seq of a scope's newest barrier."""
-    graph = state.scopes.get(scope)
-    if graph is not None:
-        return graph.base
     unread = state.unread.get(scope)
     while unread is not None:
         match unread.record:
             case RunStarted() | StepCommitted() | Forked() | StateEdited(how="update" | "clear" | "input"):
                 return unread.seq
         unread = unread.older
-    return 0
+    graph = state.scopes.get(scope)
+    return 0 if graph is None else graph.base
 
 
 def _begun(state: ThreadState, scope: str) -> tuple[Path | None, str | None]:
-    """Return what is recorded of who runs a scope whose graph is not known: the task, and its graph's scope."""
+    """Return what is recorded of who runs a scope: the task, and its graph's scope."""
     unread = state.unread.get(scope)
     while unread is not None:
         match unread.record:
@@ -113,4 +110,5 @@ def _begun(state: ThreadState, scope: str) -> tuple[Path | None, str | None]:
                 path = plain["caller"]
                 return None if path is None else tuple(path), plain.get("above")
         unread = unread.older
-    return None, None
+    graph = state.scopes.get(scope)
+    return (None, None) if graph is None else (graph.caller, graph.above)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..wal.record import Path, Record
-    from .state import GraphState, ThreadState, Unread
+    from .state import GraphState, ThreadState
 
 NOTHING = Outcome(DUE)
 
@@ -80,9 +80,7 @@ def open_waits(state: ThreadState, top: str = "") -> list[Waiting]:
     """
     found: list[Waiting] = []
     for scope in {*state.scopes, *state.unread}:
-        graph = state.scopes.get(scope)
-        if graph is None:
-            graph = _outcomes_of(state.unread.get(scope))
+        graph = _outcomes_of(state, scope)
         if graph.outcomes and is_current(state, scope, top):
             found.extend(
                 Waiting(scope, path, wait)
@@ -112,17 +110,16 @@ def waking(state: ThreadState, ended: TimerFired | SignalReceived) -> Iterator[R
 def _is_abandoned(state: ThreadState, scope: str, path: Path) -> bool:
     """Return whether a task around has finished without waiting for the one that waits."""
     for outer, place in around(state, scope, path):
-        graph = state.scopes.get(outer)
-        outcome = None if graph is None else graph.outcomes.get(place)
+        outcome = _outcomes_of(state, outer).outcomes.get(place)
         if outcome is not None and outcome.status == FINISHED:
             return True
     return False
 
 
-def _outcomes_of(unread: Unread | None) -> GraphState:
-    """Return what records that cannot be folded yet say of waits: a state of which only the outcomes mean anything."""
-    graph = NEW_GRAPH
-    for record in unread_records(unread):
+def _outcomes_of(state: ThreadState, scope: str) -> GraphState:
+    """Return what is known of a graph's waits: of a state with records that cannot be folded yet only the outcomes."""
+    graph = state.scopes.get(scope, NEW_GRAPH)
+    for record in unread_records(state.unread.get(scope)):
         match record:
             case TimerSet() | TimerFired() | SignalReceived():
                 graph = waited(graph, record)

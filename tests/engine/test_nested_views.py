@@ -247,6 +247,22 @@ def test_what_was_asked_before_a_snapshot_within_its_step_is_shown(way, log, mon
     assert [item.value for task in step.tasks for item in task.interrupts] == ["short?", "long?"]
 
 
+def test_a_kept_subgraph_is_answered_after_a_snapshot(way, log, ran, kind, monkeypatch) -> None:
+    """I-10: a snapshot holds what a kept subgraph was, and what came of it since waits unread for its graph.
+
+    Of the two the snapshot's was believed, in which its caller had gone on long ago: so the question that
+    ``get_state`` showed was answered by ``AnswerError``, for ever.
+    """
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 20)
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_GROWTH", 0)
+    graph = parent_of(way, ran, log, nested_in(way, kind, asking(way, ran, checkpointer=True)))
+    for turn in range(6):
+        way.invoke(graph, {}, durability="sync")
+        [asked] = graph.get_state(THREAD).interrupts
+        assert "__interrupt__" not in way.invoke(graph, Command(resume={asked.id: turn}), durability="sync")
+    assert log.snapshot("t") is not None
+
+
 def test_the_newest_checkpoints_are_read_without_the_old_ones(way, log, monkeypatch) -> None:
     """GS-7: what lies before the newest snapshot is not decoded for them."""
     monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 100)
