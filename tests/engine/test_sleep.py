@@ -223,31 +223,6 @@ def test_subgraphs_sleep(way: Way, log: Log, kept: bool | None) -> None:
     assert ran == ["inner", "inner"]
 
 
-def test_a_kept_subgraph_sleeps_after_a_snapshot(way: Way, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a snapshot holds of it is older than what is kept unread until its graph is known: it is asleep."""
-    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 12)
-    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_GROWTH", 0)
-
-    def slow(_):
-        yield lambda: sleep(3600)
-        return {"a": 1}
-
-    inner = in_turn(way, True, slow)
-
-    def call(_):
-        yield lambda: inner.ainvoke({}) if way.is_async else inner.invoke({})
-        return {"b": 1}
-
-    outer = in_turn(way, log, call)
-    with at_noon() as clock:
-        for _ in range(4):
-            assert "__suspended__" in way.invoke(outer, {}, durability="sync")
-            assert "__suspended__" in way.invoke(outer, None, durability="sync")
-            clock.advance(3600)
-            assert "__suspended__" not in way.invoke(outer, None, durability="sync")
-    assert log.snapshot("t") is not None
-
-
 def test_a_sleep_beside_a_question(way: Way, log: Log) -> None:
     """The run is interrupted, and due all the same; an answer wakes who asked, and the time who sleeps."""
 

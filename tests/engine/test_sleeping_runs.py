@@ -6,7 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from helpers import Way, asks, chain, drawn, leaves, on
+from timer_helpers import at_noon, in_turn
 from worker_helpers import result, until, working
 
 from walgraph import Command, Log, Worker, define_queue, recover, sleep, sleep_until, submit, wait_for
@@ -109,3 +111,28 @@ def test_an_idle_worker_does_not_look_at_threads_that_wait_for_others(log: Log) 
         log.signal("t", "else", 1)
         time.sleep(0.15)
     assert told == ["waiting"]
+
+
+def test_a_kept_subgraph_sleeps_after_a_snapshot(way: Way, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a snapshot holds of it is older than what is kept unread until its graph is known: it is asleep."""
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_RECORDS", 12)
+    monkeypatch.setattr("walgraph.engine.recorder.SNAPSHOT_GROWTH", 0)
+
+    def slow(_):
+        yield lambda: sleep(3600)
+        return {"a": 1}
+
+    inner = in_turn(way, True, slow)
+
+    def call(_):
+        yield lambda: inner.ainvoke({}) if way.is_async else inner.invoke({})
+        return {"b": 1}
+
+    outer = in_turn(way, log, call)
+    with at_noon() as clock:
+        for _ in range(4):
+            assert "__suspended__" in way.invoke(outer, {}, durability="sync")
+            assert "__suspended__" in way.invoke(outer, None, durability="sync")
+            clock.advance(3600)
+            assert "__suspended__" not in way.invoke(outer, None, durability="sync")
+    assert log.snapshot("t") is not None

@@ -21,7 +21,14 @@ class ProgramWatch(Watch):
         """Build the program."""
         program = self.story.program
         caught = {name for step in program.steps if step.kind == "caught" for name in step.names}
-        self.facts["wavering"] = frozenset(caught & failing(program))
+        failed = failing(program)
+        self.facts["wavering"] = frozenset(caught & failed)
+        self.facts["repeated"] = frozenset(
+            name
+            for task in program.tasks
+            if task.retried and not failed.isdisjoint(task.calls)
+            for name in below(program, task.name)
+        )
         self.nodes = ("main",)
         self.is_flat = False
         return entrypoint(self.library, self.story.program, self.world, self.saver)
@@ -40,6 +47,12 @@ def failing(program: Program) -> set[str]:
     return found
 
 
+def below(program: Program, name: str) -> set[str]:
+    """Return the names of the tasks that a task calls, itself or by one that it calls."""
+    calls = next(task.calls for task in program.tasks if task.name == name)
+    return set(calls).union(*(below(program, called) for called in calls))
+
+
 def mismatches_are_errors(theirs: Seen, ours: Seen) -> bool:
     """T-3: a call that is not the recorded one is an error; LangGraph hands over what another call returned."""
     return bool(theirs.wavering) and ours.outcome[:2] == ("raised", "NonDeterminism")
@@ -49,6 +62,16 @@ def caught_failures_are_raised_again(theirs: Seen, ours: Seen) -> bool:
     """T-5: a failure that was caught is what the call came to; LangGraph makes the call again, and it may work."""
     again = Counter(theirs.ran) - Counter(ours.ran)
     return not theirs.wavering.isdisjoint(ran.partition("(")[0] for ran in again)
+
+
+def answers_outlive_attempts(theirs: Seen, ours: Seen) -> bool:
+    """T-1: a call is known by its place in the attempt; LangGraph numbers on, finds no answer, and asks once more."""
+    if not isinstance(theirs.state, Snapshot) or not isinstance(ours.state, Snapshot):
+        return False
+    again = [each for each in theirs.state.interrupts if each not in ours.state.interrupts]
+    return theirs.did.startswith("answer") and any(
+        question.partition(" ")[0] in theirs.repeated for _, question in again
+    )
 
 
 def heads_are_resumed(theirs: Seen, ours: Seen) -> bool:
@@ -81,6 +104,7 @@ def failed_calls_show_no_update(theirs: Seen, ours: Seen) -> tuple[Seen, Seen]:
 PARTINGS = {
     mismatches_are_errors: (),
     caught_failures_are_raised_again: (),
+    answers_outlive_attempts: (),
     partings.answered_questions_are_not_open: partings.CALL,
     partings.finished_heads_are_not_forked: ("outcome", "ran"),
     heads_are_resumed: (),

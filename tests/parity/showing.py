@@ -228,7 +228,7 @@ def _place(chunk: Chunk) -> tuple[str, ...]:
     """Return by what a part of a stream is sorted: what names it comes first."""
     shown = chunk.shown
     name = str(getattr(shown, "name", getattr(shown, "step", "")))
-    return repr(chunk.namespace), chunk.mode, type(shown).__name__, name, repr(shown)
+    return repr(chunk.namespace), chunk.mode, type(shown).__name__, name, repr(shown), repr(chunk.about)
 
 
 def in_any_order(items: Any) -> Any:

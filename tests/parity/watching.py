@@ -42,6 +42,7 @@ class Seen(NamedTuple):
         unsaved: The nodes whose subgraphs save nothing.
         pairing: The nodes that return commands whose updates are pairs.
         wavering: The tasks that a program lets fail, and that work when they are called again.
+        repeated: The tasks below one that has a retry policy and fails by a call.
     """
 
     did: str
@@ -57,6 +58,7 @@ class Seen(NamedTuple):
     unsaved: frozenset[str] = frozenset()
     pairing: frozenset[str] = frozenset()
     wavering: frozenset[str] = frozenset()
+    repeated: frozenset[str] = frozenset()
 
 
 class Watch:
