@@ -196,7 +196,7 @@ if typing.TYPE_CHECKING:
     from .engine.stores import InMemoryStore, LogStore
     from .engine.submit import RunHandle, asubmit, define_queue, forget_runs, submit
     from .engine.timer import sleep, sleep_until, wait_for
-    from .engine.transactional import purge_outcomes, transactional
+    from .engine.transactional import apurge_outcomes, purge_outcomes, transactional
     from .engine.worker import Worker
     from .tools.restoring import restore
     from .tools.retention import Retention
@@ -251,6 +251,7 @@ _ON_DEMAND = {
     "ValuesStreamPart": ".engine.parts",
     "Worker": ".engine.worker",
     "add_messages": ".engine.messages",
+    "apurge_outcomes": ".engine.transactional",
     "arecover": ".engine.recovering",
     "asubmit": ".engine.submit",
     "create_error_message": ".engine.error_code",
@@ -455,6 +456,7 @@ __all__ = [
     "WriterStopped",
     "WrongKey",
     "add_messages",
+    "apurge_outcomes",
     "arecover",
     "aschedule",
     "asubmit",

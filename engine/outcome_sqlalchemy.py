@@ -66,6 +66,7 @@ class Alchemy:
 
     def __init__(self, handed: sqlalchemy.Connection | orm.Session) -> None:
         self.handed: Any = handed
+        self._guarded: sqlalchemy.Connection | None = None
         if handed.in_transaction():
             message = (
                 "connect gave a connection or session within a transaction, which is somebody else's to end"
@@ -99,19 +100,18 @@ class Alchemy:
                 raise
             raise not_ours(sorted(set(Row._fields) - held)) from error
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Refuse meanwhile that the transaction is committed; that it was undone ``keep`` finds out."""
-        connection = self._connection
+    def guard(self) -> None:
+        """Refuse that the transaction is committed; that it was undone ``keep`` finds out."""
+        self._guarded = self._connection
+        sqlalchemy.event.listen(self._guarded, "commit", _refuse)
 
-        def refuse(_: Any) -> None:
-            raise ended("commit()")
+    def unguard(self) -> None:
+        """Refuse nothing any more."""
+        sqlalchemy.event.remove(self._guarded, "commit", _refuse)
 
-        sqlalchemy.event.listen(connection, "commit", refuse)
-        try:
-            yield
-        finally:
-            sqlalchemy.event.remove(connection, "commit", refuse)
+    def refused(self, error: Exception) -> Exception | None:
+        """Return nothing: what refuses raises what it means."""
+        return None
 
     def keep(self, row: Row, outcome: bytes) -> None:
         """Put the outcome into the row that is held."""
@@ -174,3 +174,8 @@ class Alchemy:
         engine = bind if isinstance(bind, sqlalchemy.Engine) else bind.engine
         with engine.connect() as connection:
             yield connection
+
+
+def _refuse(_: Any) -> None:
+    """Refuse a commit."""
+    raise ended("commit()")

@@ -23,16 +23,15 @@ It must not know tasks or logs.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from .errors import OutcomeTableError, TransactionEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Sequence
 
 TABLE = "walgraph_outcomes"
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -73,8 +72,14 @@ class Database(Protocol):
             Missing: The table is not.
         """
 
-    def guarded(self) -> AbstractContextManager[None]:
-        """Refuse meanwhile that the transaction is ended, by raising ``TransactionEnded``."""
+    def guard(self) -> None:
+        """Refuse from here on that the transaction is ended."""
+
+    def unguard(self) -> None:
+        """Refuse it no more."""
+
+    def refused(self, error: Exception) -> Exception | None:
+        """Return the ``TransactionEnded`` that an error of the user's function stands for, if it does."""
 
     def keep(self, row: Row, outcome: bytes) -> None:
         """Put the outcome into the row that is held.
@@ -102,6 +107,22 @@ class Database(Protocol):
         """Remove rows, in a transaction of their own."""
 
     def close(self) -> None:
+        """Give the connection back."""
+
+
+class Reached(Protocol):
+    """A database that is reached from an event loop."""
+
+    handed: Any
+    """What the user's coroutine function is given."""
+
+    async def begin(self) -> Database:
+        """Connect, and return what has the steps, each of which ``run`` makes."""
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a step where the connection lives."""
+
+    async def close(self) -> None:
         """Give the connection back."""
 
 
@@ -144,6 +165,7 @@ class Sqlite:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.handed: Any = connection
         self._connection = connection
+        self._has_refused = False
         # Since Python 3.12 a connection may always be within a transaction that it began by itself.
         self._is_always_in = getattr(connection, "autocommit", None) is False
         if connection.in_transaction and not self._is_always_in:
@@ -168,27 +190,26 @@ class Sqlite:
                 raise self._not_ours(error) from error
             raise Missing from error
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Refuse meanwhile what would end the transaction: the database asks us about each statement."""
-        refused = False
+    def guard(self) -> None:
+        """Refuse what would end the transaction: the database asks us about each statement."""
+        self._has_refused = False
 
         def allow(action: int, *_: Any) -> int:
-            nonlocal refused
             if action != sqlite3.SQLITE_TRANSACTION:
                 return sqlite3.SQLITE_OK
-            refused = True
+            self._has_refused = True
             return sqlite3.SQLITE_DENY
 
         self._connection.set_authorizer(allow)
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            if refused:
-                raise ended("a COMMIT, ROLLBACK or BEGIN") from error
-            raise
-        finally:
-            self._connection.set_authorizer(None)
+
+    def unguard(self) -> None:
+        """Refuse nothing any more."""
+        self._connection.set_authorizer(None)
+
+    def refused(self, error: Exception) -> Exception | None:
+        """Return what an error of the database stands for, after it was refused to end the transaction."""
+        is_ours = self._has_refused and isinstance(error, sqlite3.DatabaseError)
+        return ended("a COMMIT, ROLLBACK or BEGIN") if is_ours else None
 
     def keep(self, row: Row, outcome: bytes) -> None:
         """Put the outcome into the row that is held."""

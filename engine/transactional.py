@@ -2,6 +2,7 @@
 
     @transactional(connect)
     def credit(connection, account, amount): ...        credit(account, amount)    a task like others
+    async def credit(connection, …): ...                await credit(account, amount)    on an event loop
 
     all before it is durable ──► one transaction: hold the key ─► the function ─► its outcome ─► COMMIT ──► TaskFinished
                                                       │ the key is there: an earlier process died after its COMMIT
@@ -15,6 +16,7 @@ Invariants:
    whoever takes the run up finds the key again.
 2. A row is removed only when the log tells that nobody will look for it (``purge_outcomes``).
 3. What cannot be written down is refused before the commit, and then nothing has happened.
+4. Functions in threads and coroutine functions take the same steps (``outcome_steps``), and find each other's outcomes.
 
 It must not speak to a database itself (``outcome_table``).
 """
@@ -23,7 +25,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -35,7 +36,18 @@ from .calling import TaskFunction
 from .context import here
 from .errors import InvalidGraph, OutcomeTableError
 from .node import is_coroutine_function, name_of
-from .outcome_table import Held, Missing, Row, Sqlite
+from .outcome_steps import (
+    Body,
+    Close,
+    Do,
+    Finish,
+    Open,
+    acarry_out,
+    carry_out,
+    check_connect,
+    check_connectable,
+)
+from .outcome_table import Held, Missing, Row
 from .policy import Policies
 from .wish import Note
 
@@ -45,6 +57,7 @@ if TYPE_CHECKING:
 
     from ..wal.log import Log
     from .context import TaskContext
+    from .outcome_steps import Step
     from .outcome_table import Database
     from .retry import RetryPolicy
     from .run import Run
@@ -79,11 +92,14 @@ def transactional(
 
     The function is given a connection within a transaction, and then the arguments of the call. The transaction is
     committed when it returns, together with what it returned, in the table ``walgraph_outcomes``; it is undone when it
-    raises. It must not end the transaction itself.
+    raises or is cancelled. It must not end the transaction itself.
 
     Args:
         connect: A function that gives a ``sqlite3.Connection``, or SQLAlchemy's ``Engine``, ``Connection`` or
-            ``Session``, which is closed after the call; or an ``Engine`` itself. It is called once for each attempt.
+            ``Session``, which is closed after the call; or an ``Engine`` itself. For a coroutine function: one that
+            gives an ``aiosqlite.Connection``, or SQLAlchemy's ``AsyncEngine``, ``AsyncConnection`` or
+            ``AsyncSession`` (an ``async_sessionmaker`` does), which may be a coroutine function; or an ``AsyncEngine``
+            itself. It is called once for each attempt.
         name: What the log calls the task; the function's name if None.
         retry_policy: When and how often to try again if it raises; None for what the entrypoint was told.
 
@@ -91,14 +107,15 @@ def transactional(
         A decorator. What it makes is called like any ``@task``, without the connection.
 
     Raises:
-        InvalidGraph: ``connect`` can open nothing, or the function takes no connection or is a coroutine function.
+        InvalidGraph: ``connect`` can open nothing, or the function takes no connection, or one is for event loops and
+            the other is not; what only shows when ``connect`` is called is refused then, before a step is made.
     """
-    connector = _connector_of(connect)
+    check_connectable(connect)
     policies = Policies.of(retry_policy, None, None)
 
     def decorate(function: Callable[..., Any]) -> TransactionalTask[Any, Any]:
         called = name or name_of(function)
-        return TransactionalTask(_once(function, called, connector), called, policies)
+        return TransactionalTask(_once(function, called, connect), called, policies)
 
     return decorate
 
@@ -115,14 +132,30 @@ def purge_outcomes(connect: Any, log: Log, *, unknown_after: timedelta | None = 
             database that no other log's runs write to.
 
     Raises:
-        InvalidGraph: ``connect`` can open nothing.
+        InvalidGraph: ``connect`` can open nothing, or what only coroutine functions can use.
     """
-    database = _connector_of(connect)()
+    check_connect(connect, is_async=False)
+    return carry_out(_purged(log, unknown_after), connect)
+
+
+async def apurge_outcomes(connect: Any, log: Log, *, unknown_after: timedelta | None = None) -> int:
+    """Do what ``purge_outcomes`` does, with what connects for coroutine functions.
+
+    Raises:
+        InvalidGraph: ``connect`` can open nothing, or what only plain functions can use.
+    """
+    check_connect(connect, is_async=True)
+    return await acarry_out(_purged(log, unknown_after), connect)
+
+
+def _purged(log: Log, unknown_after: timedelta | None) -> Generator[Step, Any, int]:
+    """Remove what nobody will look for, and return how much it was."""
     oldest = (
         None if unknown_after is None else clock.current.time_ns() - int(unknown_after.total_seconds() * 1e9)
     )
+    database = yield Open()
     try:
-        rows = database.rows()
+        rows = yield Do(database.rows)
         heads = {thread: log.head(thread) if thread else None for thread in {row.thread for row in rows}}
         over: list[str] = []
         for row in rows:
@@ -134,18 +167,15 @@ def purge_outcomes(connect: Any, log: Log, *, unknown_after: timedelta | None = 
             if is_over:
                 over.append(row.key)
         if over:
-            database.forget(over)
+            yield Do(database.forget, (over,))
     finally:
-        database.close()
+        yield Close()
     return len(over)
 
 
-def _once(function: Callable[..., Any], name: str, connector: Callable[[], Database]) -> Callable[..., Any]:
+def _once(function: Callable[..., Any], name: str, connect: Any) -> Callable[..., Any]:
     """Return a function without the connection, which is called in a transaction."""
     parameters = list(inspect.signature(function).parameters.values())
-    if is_coroutine_function(function):
-        message = f"{name!r} is a coroutine function, and transactions are made in threads"
-        raise InvalidGraph(message, hint="Make it a plain function; under ainvoke it runs in a thread.")
     if not parameters or parameters[0].kind not in {
         inspect.Parameter.POSITIONAL_ONLY,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -153,67 +183,90 @@ def _once(function: Callable[..., Any], name: str, connector: Callable[[], Datab
     }:
         message = f"{name!r} takes no connection: a transactional function is given one as its first argument"
         raise InvalidGraph(message)
+    is_async = is_coroutine_function(function)
+    check_connect(connect, name, is_async=is_async)
 
-    @functools.wraps(function)
     def in_transaction(*args: Any, **kwargs: Any) -> Any:
-        context = here(name)
-        _, digest, call = fingerprint(name, args, kwargs)
-        thread = context.run.thread
-        row = Row(context.idempotency_key, thread, context.base, name, call, digest, clock.current.time_ns())
-        for _ in range(TRIES):
-            database = connector()
-            try:
-                found = _tried(
-                    database, row, context, functools.partial(function, database.handed, *args, **kwargs)
-                )
-            finally:
-                database.close()
-            if found is not None:
-                return found[0]
-        message = f"the outcome of {name} in the database comes and goes; its key is {row.key}"
-        raise OutcomeTableError(message, hint="Does something else write to the table walgraph_outcomes?")
+        return carry_out(
+            _steps(name, args, kwargs), connect, lambda handed: function(handed, *args, **kwargs)
+        )
 
+    async def ain_transaction(*args: Any, **kwargs: Any) -> Any:
+        return await acarry_out(
+            _steps(name, args, kwargs), connect, lambda handed: function(handed, *args, **kwargs)
+        )
+
+    made = functools.wraps(function)(ain_transaction if is_async else in_transaction)
     kept = parameters if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else parameters[1:]
-    in_transaction.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
-    del in_transaction.__wrapped__  # it has another signature
-    return in_transaction
+    made.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+    del made.__wrapped__  # it has another signature
+    return made
+
+
+def _steps(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Step, Any, Any]:
+    """Return what the call that is made here returned, now or in an earlier process."""
+    context = here(name)
+    _, digest, call = fingerprint(name, args, kwargs)
+    thread = context.run.thread
+    row = Row(context.idempotency_key, thread, context.base, name, call, digest, clock.current.time_ns())
+    for _ in range(TRIES):
+        database = yield Open()
+        try:
+            found = yield from _tried(database, row, context)
+        finally:
+            yield Close()
+        if found is not None:
+            return found[0]
+    message = f"the outcome of {name} in the database comes and goes; its key is {row.key}"
+    raise OutcomeTableError(message, hint="Does something else write to the table walgraph_outcomes?")
 
 
 def _tried(
-    database: Database, row: Row, context: TaskContext[Run], body: Callable[[], Any]
-) -> tuple[Any] | None:
+    database: Database, row: Row, context: TaskContext[Run]
+) -> Generator[Step, Any, tuple[Any] | None]:
     """Return what the call returned, now or in an earlier process; None if it is to be tried again."""
     try:
-        database.begin()
+        yield Do(database.begin)
         try:
-            database.hold(row)
+            yield Do(database.hold, (row,))
         except Missing:
-            database.rollback()
-            database.create()
+            yield Finish(database.rollback)
+            yield Do(database.create)
             return None
         except Held:
-            database.rollback()
-            return _recalled(database, row, context)
-        with database.guarded():
-            value = body()
-        database.keep(row, Encoder().value(value, whole=True).data)
-        database.commit()
+            yield Finish(database.rollback)
+            held = yield Do(database.recall, (row.key,))
+            return None if held is None else _recalled(held, row, context)
+        value = yield from _guarded(database)
+        yield Do(database.keep, (row, Encoder().value(value, whole=True).data))
+        yield Finish(database.commit)
     except BaseException:
-        database.rollback()
+        yield Finish(database.rollback)
         raise
     return (value,)
 
 
-def _recalled(database: Database, row: Row, context: TaskContext[Run]) -> tuple[Any] | None:
+def _guarded(database: Database) -> Generator[Step, Any, Any]:
+    """Return what the user's function returns, which cannot end the transaction."""
+    yield Do(database.guard)
+    try:
+        return (yield Body())
+    except Exception as error:
+        refused = database.refused(error)
+        if refused is not None:
+            raise refused from error
+        raise
+    finally:
+        yield Finish(database.unguard)
+
+
+def _recalled(held: Row, row: Row, context: TaskContext[Run]) -> tuple[Any]:
     """Return what an earlier process came to.
 
     Raises:
         NonDeterminism: It made another call.
         OutcomeTableError: It left no outcome.
     """
-    held = database.recall(row.key)
-    if held is None:
-        return None
     same_arguments = held.digest == row.digest or not held.digest or not row.digest
     if held.name != row.name or not same_arguments:
         recorded, attempted = (held.name, held.digest, held.call), (row.name, row.digest, row.call)
@@ -236,39 +289,3 @@ def _recalled(database: Database, row: Row, context: TaskContext[Run]) -> tuple[
             hint="Only a commit by somebody else can have left it; look what was done, and complete the row.",
         )
     return (Decoder(context.run.recorder.registry).value(held.outcome),)
-
-
-def _connector_of(connect: Any) -> Callable[[], Database]:
-    """Return what opens the user's database.
-
-    Raises:
-        InvalidGraph: It can open nothing.
-    """
-    is_engine = type(connect).__module__.partition(".")[0] == "sqlalchemy"
-    if not callable(connect) and not is_engine:
-        message = f"transactional() takes a function that connects to a database, not {connect!r}"
-        raise InvalidGraph(message, hint="For example transactional(lambda: sqlite3.connect('shop.db')).")
-    return lambda: _opened(connect)
-
-
-def _opened(connect: Any) -> Database:
-    """Connect, and return what is connected to.
-
-    Raises:
-        InvalidGraph: It is no database that can be used so.
-    """
-    given = connect() if callable(connect) else connect
-    if isinstance(given, sqlite3.Connection):
-        return Sqlite(given)
-    if any(kind.__module__.partition(".")[0] == "sqlalchemy" for kind in type(given).__mro__):
-        from .outcome_sqlalchemy import database_of
-
-        found = database_of(given)
-        if found is not None:
-            return found
-    kind = f"{type(given).__module__}.{type(given).__qualname__}"
-    message = f"transactional() needs a database, and connect gave a {kind}"
-    raise InvalidGraph(
-        message,
-        hint="It may give a sqlite3.Connection, or SQLAlchemy's Engine, Connection or Session (not their asyncio kin).",
-    )

@@ -21,6 +21,8 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
+from sale_helpers import ASYNC_KINDS, Shop
+
 from walgraph import (
     RUN_AGAIN,
     Log,
@@ -50,11 +52,12 @@ class Programme:
     Args:
         folder: Where the log, the file outside and the database are.
         mode: The durability.
-        is_async: Whether the run is on an event loop.
+        way: ``sync``; or ``async``: on an event loop, where what is sold is sold in a thread; or by what a coroutine
+            sells: ``aiosqlite``, ``async session``.
     """
 
-    def __init__(self, folder: Path, mode: str, *, is_async: bool) -> None:
-        self.mode, self.is_async = mode, is_async
+    def __init__(self, folder: Path, mode: str, way: str = "sync") -> None:
+        self.mode, self.way, self.is_async = mode, way, way != "sync"
         self.log, self.outside = str(folder / "log.wal"), folder / "outside"
         self.database, self.said = folder / "shop.db", folder / "said"
         folder.mkdir(exist_ok=True)
@@ -109,6 +112,24 @@ class Programme:
             traceback.print_exc(file=sys.__stderr__)
             os._exit(1)
 
+    def _sold(self):
+        if self.way in ASYNC_KINDS:
+            shop = Shop(self.way, self.database.parent)
+
+            @transactional(shop.connect)
+            async def sold(connection, what):
+                await shop.insert(connection, what)
+                return what
+
+            return sold
+
+        @transactional(lambda: sqlite3.connect(self.database, timeout=30))
+        def sold(connection, what):
+            connection.execute("INSERT INTO sales VALUES (?)", (what,))
+            return what
+
+        return sold
+
     def _flow(self, log: Log):
         def look(key, call):
             return "found" if self.happened("looked", key) else RUN_AGAIN
@@ -128,10 +149,7 @@ class Programme:
             self.happens("blind")
             return what
 
-        @transactional(lambda: sqlite3.connect(self.database, timeout=30))
-        def sold(connection, what):
-            connection.execute("INSERT INTO sales VALUES (?)", (what,))
-            return what
+        sold = self._sold()
 
         def steps(what):
             told = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import sys
 
 import pytest
@@ -12,11 +14,15 @@ from effect_lives import Fate, Programme, carried_on
 
 from walgraph.engine import transactional
 from walgraph.engine.once import Attempted
+from walgraph.engine.outcome_sqlalchemy import Alchemy
+from walgraph.engine.outcome_table import Sqlite
 from walgraph.engine.recorder import Recorder
 from walgraph.replay.state import Intent
 from walgraph.wal.record import TaskStarted
 
-WAYS = ["sync", "async"]
+LIVES = [(mode, way) for way in ("sync", "async", "aiosqlite") for mode in MODES] + [
+    ("sync", "async session")
+]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="lives are forked")
 
@@ -24,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="lives are forke
 def every_fate(folder, mode, way, when):
     """Kill a first life at each append there is, one after another; the lives after it must set everything right."""
     for append in range(1, 100):
-        programme = Programme(folder / str(append), mode, is_async=way == "async")
+        programme = Programme(folder / str(append), mode, way)
         fate = Fate(append, when)
         if not programme.live(fate):
             return append - 1
@@ -33,8 +39,7 @@ def every_fate(folder, mode, way, when):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("mode", "way"), LIVES)
 def test_effects_are_counted_outside_after_a_kill_at_every_append(tmp_path, mode, way, when) -> None:
     """Once if transactional or reconciled, at most once and reported if in doubt, at least once if plain."""
     appends = every_fate(tmp_path, mode, way, when)
@@ -46,7 +51,7 @@ def test_effects_are_counted_outside_after_a_kill_at_every_append(tmp_path, mode
 def test_a_run_that_is_killed_at_each_of_its_appends_in_turn_ends_all_the_same(tmp_path, mode) -> None:
     """Life after life of one run, each a little longer than the last."""
     fates = [Fate(append, when) for append in (2, 3, 4) for when in ("after", "before")]
-    carried_on(Programme(tmp_path / "run", mode, is_async=False), fates)
+    carried_on(Programme(tmp_path / "run", mode), fates)
 
 
 # The bugs that these tests are for. Each is planted in the parent, and so in all its children.
@@ -63,8 +68,8 @@ def dies_after_the_commit(monkeypatch):
     """Kill the first life between the commit of the sale and its record, and forget what was committed."""
     tried = transactional._tried
 
-    def deadly(database, row, context, body):
-        found = tried(database, row, context, body)
+    def deadly(*arguments):
+        found = yield from tried(*arguments)
         if found is not None and os.environ.get("DEADLY"):
             os.kill(os.getpid(), signal.SIGKILL)
         return found
@@ -103,11 +108,12 @@ def test_an_attempt_that_is_begun_again_without_asking_is_found_out(tmp_path, mo
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", ["sync", "aiosqlite", "async session"])
 @pytest.mark.parametrize("is_planted", [False, True], ids=["as it is", "outcome not looked for"])
-def test_a_kill_between_the_two_commits_of_a_sale(tmp_path, monkeypatch, mode, is_planted) -> None:
+def test_a_kill_between_the_two_commits_of_a_sale(tmp_path, monkeypatch, mode, way, is_planted) -> None:
     """The one instant at which only the outcome table knows; planted: the next life does not look there."""
     dies_after_the_commit(monkeypatch)
-    programme = Programme(tmp_path / "run", mode, is_async=False)
+    programme = Programme(tmp_path / "run", mode, way)
     monkeypatch.setenv("DEADLY", "1")
     assert programme.live(Fate())
     monkeypatch.delenv("DEADLY")
@@ -122,13 +128,40 @@ def test_a_kill_between_the_two_commits_of_a_sale(tmp_path, monkeypatch, mode, i
         carried_on(programme, [])
 
 
+@pytest.mark.parametrize("way", ["sync", "aiosqlite", "async session"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["begin", "hold", "keep", "commit"])
+def test_a_kill_at_each_step_of_the_transaction(tmp_path, monkeypatch, way, when, step) -> None:
+    """Before the commit nothing has happened, and after it all has; the next life tells which."""
+    database = Alchemy if way == "async session" else Sqlite
+    made = getattr(database, step)
+
+    def deadly(self, *arguments):
+        if when == "before" and os.environ.get("DEADLY"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        made(self, *arguments)
+        if os.environ.get("DEADLY"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    programme = Programme(tmp_path / "run", "sync", way)
+    # The table is there, so that the first commit is that of the sale.
+    with contextlib.closing(sqlite3.connect(programme.database)) as plain:
+        Sqlite(plain).create()
+    monkeypatch.setattr(database, step, deadly)
+    monkeypatch.setenv("DEADLY", "1")
+    assert programme.live(Fate())
+    assert programme.sales() == ((step, when) == ("commit", "after"))
+    monkeypatch.delenv("DEADLY")
+    carried_on(programme, [])
+
+
 def test_a_lost_intent_is_what_the_log_holds_of_the_body(tmp_path) -> None:
     """Killed after the append of the intent: it is in the log, and no outcome is."""
     from walgraph import Log
 
-    programme = Programme(tmp_path / "run", "async", is_async=False)
+    programme = Programme(tmp_path / "run", "async")
     for append in range(1, 20):
-        programme = Programme(tmp_path / str(append), "async", is_async=False)
+        programme = Programme(tmp_path / str(append), "async")
         assert programme.live(Fate(append, "after"))
         with Log.open(programme.log) as log:
             kinds = [type(stored.record) for stored in log.read("t")]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
+import functools
 import sqlite3
 import threading
 
 import pytest
-import sqlalchemy
 from effect_helpers import MODES, QUICKLY, Killed
 from helpers import THREAD, Way, on
-from sqlalchemy import orm
+from sale_helpers import ASYNC_KINDS, SYNC_KINDS, Shop, dies_after_the_commit, memory_log, selling_one
 
 from walgraph import (
     InvalidGraph,
@@ -21,7 +22,6 @@ from walgraph import (
     OutcomeTableError,
     TransactionEnded,
     entrypoint,
-    idempotency_key,
     purge_outcomes,
     task,
     transactional,
@@ -29,80 +29,8 @@ from walgraph import (
 from walgraph.engine.outcome_table import TABLE
 
 SYNC = Way("sync")
-KINDS = ["sqlite", "sqlite, autocommit", "engine", "connection", "session"]
-
-
-class Shop:
-    """A database with a table of sales, reached in one of the ways there are, and a flow that sells."""
-
-    def __init__(self, kind, folder):
-        self.path = folder / "shop.db"
-        self.kind = kind
-        self.calls = []
-        self.fates = []
-        with contextlib.closing(sqlite3.connect(self.path)) as plain:
-            plain.execute("CREATE TABLE sales (what TEXT)")
-
-    def connect(self):
-        """Return a connection, a session or an engine."""
-        if self.kind.startswith("sqlite"):
-            level = None if "autocommit" in self.kind else ""
-            return sqlite3.connect(self.path, isolation_level=level, timeout=30)
-        engine = sqlalchemy.create_engine(f"sqlite:///{self.path}")
-        if self.kind == "engine":
-            return engine
-        return engine.connect() if self.kind == "connection" else orm.Session(engine)
-
-    def sell(self, database, what, *, value=None):
-        """Write a sale; and meet one's fate, if there is one."""
-        self.calls.append((what, idempotency_key()))
-        if self.kind.startswith("sqlite"):
-            database.execute("INSERT INTO sales VALUES (?)", (what,))
-        else:
-            database.execute(sqlalchemy.text("INSERT INTO sales VALUES (:what)"), {"what": what})
-        fate = self.fates.pop(0) if self.fates else None
-        if callable(fate):
-            fate(database)
-        elif fate is not None:
-            raise fate
-        return f"sold {what}" if value is None else value
-
-    def asked(self, statement):
-        """Return what the database answers."""
-        with contextlib.closing(sqlite3.connect(self.path)) as plain:
-            return [row[0] for row in plain.execute(statement)]
-
-    @property
-    def sales(self):
-        """What was sold."""
-        return self.asked("SELECT what FROM sales")
-
-    @property
-    def keys(self):
-        """The keys of the outcomes that are kept."""
-        return self.asked(f"SELECT key FROM {TABLE}")
-
-    def flow(self, way, log, **options):
-        """Return an entrypoint that sells what it is given, one after another."""
-        sell = transactional(self.connect, name="sell", **options)(self.sell)
-
-        @entrypoint(log)
-        @way.flow
-        def flow(things):
-            told = []
-            for thing in things:
-                sold = yield sell(thing)
-                told += [sold]
-            return told
-
-        return flow
-
-
-@pytest.fixture
-def log():
-    """A strict log in memory; what is on disk is for the tests of crashes."""
-    with MemoryLog(strict=True) as opened:
-        yield opened
+log = memory_log
+KINDS = SYNC_KINDS + ASYNC_KINDS
 
 
 @pytest.fixture(params=KINDS)
@@ -111,10 +39,26 @@ def any_shop(request, tmp_path):
     return Shop(request.param, tmp_path)
 
 
-@pytest.fixture(params=["sqlite", "session"])
+@pytest.fixture(
+    params=[
+        "sqlite sync",
+        "sqlite async",
+        "session sync",
+        "session async",
+        "aiosqlite async",
+        "async session async",
+    ]
+)
 def shop(request, tmp_path):
-    """A shop, reached in two ways that have little in common."""
-    return Shop(request.param, tmp_path)
+    """A shop, reached in ways that have little in common, by functions in threads and by coroutines."""
+    kind, _, way = request.param.rpartition(" ")
+    return Shop(kind, tmp_path, Way(way))
+
+
+@pytest.fixture
+def way(shop):
+    """The way in which the shop's flow is called."""
+    return shop.way
 
 
 @pytest.fixture
@@ -127,8 +71,8 @@ def plain_shop(tmp_path):
 def test_effect_and_outcome_are_committed_together(any_shop, log, mode) -> None:
     """The table is made when it is missing, with one row for each call, under its idempotency key."""
     shop = any_shop
-    flow = shop.flow(SYNC, log)
-    assert flow.invoke(["tea", "rice"], THREAD, durability=mode) == ["sold tea", "sold rice"]
+    flow = shop.flow(log)
+    assert shop.way.invoke(flow, ["tea", "rice"], durability=mode) == ["sold tea", "sold rice"]
     assert shop.sales == ["tea", "rice"]
     assert sorted(shop.keys) == sorted(key for _, key in shop.calls)
     assert len(set(shop.keys)) == 2
@@ -136,7 +80,7 @@ def test_effect_and_outcome_are_committed_together(any_shop, log, mode) -> None:
 
 def test_what_raises_has_no_effect(shop, way, log) -> None:
     """The transaction is undone, its row included; the call is simply made again."""
-    flow = shop.flow(way, log)
+    flow = shop.flow(log)
     shop.fates.append(ValueError("no tea"))
     with pytest.raises(ValueError, match="no tea"):
         way.invoke(flow, ["tea"])
@@ -149,7 +93,7 @@ def test_what_raises_has_no_effect(shop, way, log) -> None:
 def test_policies_for_all_tasks_apply(shop, way, log) -> None:
     """Since nothing has happened when it raises, nothing speaks against trying again."""
     shop.fates += [ConnectionError(), ConnectionError()]
-    flow = shop.flow(way, log, retry_policy=QUICKLY)
+    flow = shop.flow(log, retry_policy=QUICKLY)
     assert way.invoke(flow, ["tea"]) == ["sold tea"]
     assert shop.sales == ["tea"]
     assert len(shop.calls) == 3
@@ -159,15 +103,8 @@ def test_who_died_after_the_commit_finds_the_outcome(shop, way, log, durability,
     """The function is not called again, and the call returns what it had returned, of whatever type."""
     value = {"at": datetime.date(2026, 1, 2), "items": ("tea", 1), "large": ["x" * 100_000]}
     shop.fates.append(None)
-    sold = transactional(shop.connect, name="sell")(
-        lambda database, what: shop.sell(database, what, value=value)
-    )
-
-    @entrypoint(log)
-    @way.flow
-    def flow(what):
-        return (yield sold(what))
-
+    sell = transactional(shop.connect, name="sell")(functools.partial(shop.sell, value=value))
+    flow = selling_one(log, sell, way)
     died = dies_after_the_commit(monkeypatch)
     with pytest.raises(Killed):
         way.invoke(flow, "tea", durability=durability)
@@ -176,23 +113,6 @@ def test_who_died_after_the_commit_finds_the_outcome(shop, way, log, durability,
     assert way.invoke(flow, None, durability=durability) == value
     assert shop.sales == ["tea"]
     assert len(shop.calls) == 1
-
-
-def dies_after_the_commit(monkeypatch):
-    """Let the next transactional call die between its commit and its record."""
-    from walgraph.engine import transactional as module
-
-    tried, died = module._tried, []
-
-    def deadly(*arguments):
-        found = tried(*arguments)
-        if found is not None and not died:
-            died.append(1)
-            raise Killed
-        return found
-
-    monkeypatch.setattr(module, "_tried", deadly)
-    return died
 
 
 def test_another_call_under_a_committed_key_stops_the_run(shop, way, log, monkeypatch) -> None:
@@ -223,7 +143,8 @@ def ends_by(name):
             with database:
                 database.execute("SELECT 1")
         else:
-            getattr(database, name)()
+            return getattr(database, name)()
+        return None
 
     return end
 
@@ -233,55 +154,44 @@ def test_the_transaction_is_not_the_functions_to_end(any_shop, log, how) -> None
     """It is refused before it happens, or undone; nothing is committed without its outcome."""
     if how == "with" and not any_shop.kind.startswith("sqlite"):
         pytest.skip("only the standard library's connections commit so")
-    flow = any_shop.flow(SYNC, log)
+    flow = any_shop.flow(log)
     any_shop.fates.append(ends_by(how))
     with pytest.raises(TransactionEnded, match="one commit"):
-        SYNC.invoke(flow, ["tea"])
+        any_shop.way.invoke(flow, ["tea"])
     assert any_shop.sales == []
     assert any_shop.keys == []
-    assert SYNC.invoke(flow, None) == ["sold tea"]
+    assert any_shop.way.invoke(flow, None) == ["sold tea"]
     assert any_shop.sales == ["tea"]
 
 
 def test_what_cannot_be_recorded_is_not_committed(shop, log) -> None:
     """The outcome is written down within the transaction."""
-    sell = transactional(shop.connect)(
-        lambda database, what: shop.sell(database, what, value=threading.Lock())
-    )
-
-    @entrypoint(log)
-    @SYNC.flow
-    def flow(what):
-        return (yield sell(what))
-
+    sell = transactional(shop.connect, name="sell")(functools.partial(shop.sell, value=threading.Lock()))
     with pytest.raises(NotSerializable):
-        SYNC.invoke(flow, "tea")
+        shop.way.invoke(selling_one(log, sell, shop.way), "tea")
     assert shop.sales == []
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "engine"])
+@pytest.mark.parametrize("kind", ["sqlite", "engine", "aiosqlite", "async engine"])
 def test_processes_with_one_key_wait_for_each_other(tmp_path, kind) -> None:
     """A stopped process that wakes up beside the one that took its run over finds the outcome, and does nothing."""
     shop = Shop(kind, tmp_path)
     inside, go = threading.Event(), threading.Event()
 
-    def sell(database, what):
+    def waits(_):
         inside.set()
-        if len(shop.calls) == 0:
-            go.wait(10)
-        return shop.sell(database, what)
+        # It blocks its event loop too, as a stopped process does.
+        go.wait(10)
 
     def run(log, told):
-        @entrypoint(log)
-        def flow(what):
-            return transactional(shop.connect, name="sell")(sell)(what).result()
-
-        told.append(flow.invoke("tea", THREAD))
+        flow = selling_one(log, transactional(shop.connect, name="sell")(shop.sell), shop.way)
+        told.append(shop.way.invoke(flow, "tea"))
 
     told: list[str] = []
     # Two logs with threads of one name have the same keys: what two processes with one log would have.
-    shop.flow(SYNC, MemoryLog()).invoke(["table"], on("first"))
+    shop.way.invoke(shop.flow(MemoryLog()), ["table"], on("first"))
     shop.calls.clear()
+    shop.fates.append(waits)
     runs = [threading.Thread(target=run, args=(MemoryLog(), told)) for _ in range(2)]
     runs[0].start()
     assert inside.wait(10)
@@ -296,20 +206,20 @@ def test_processes_with_one_key_wait_for_each_other(tmp_path, kind) -> None:
 
 def test_outcomes_of_runs_that_are_done_can_be_purged(shop, log) -> None:
     """What an unfinished run may still look for stays, and so does what belongs to another log."""
-    flow = shop.flow(SYNC, log)
-    assert purge_outcomes(shop.connect, log) == 0
-    SYNC.invoke(flow, ["tea", "rice"], on("done"))
+    flow, way = shop.flow(log), shop.way
+    assert shop.purge(log) == 0
+    way.invoke(flow, ["tea", "rice"], on("done"))
     shop.fates += [None, ValueError("no rice")]
     with pytest.raises(ValueError, match="no rice"):
-        SYNC.invoke(flow, ["tea", "rice"], on("failed"))
+        way.invoke(flow, ["tea", "rice"], on("failed"))
     (kept,) = [key for _, key in shop.calls[2:3]]
-    assert purge_outcomes(shop.connect, log) == 2
+    assert shop.purge(log) == 2
     assert shop.keys == [kept]
-    SYNC.invoke(flow, None, on("failed"))
+    way.invoke(flow, None, on("failed"))
     log.delete_thread("failed")
-    assert purge_outcomes(shop.connect, log) == 0
-    assert purge_outcomes(shop.connect, log, unknown_after=datetime.timedelta(days=1)) == 0
-    assert purge_outcomes(shop.connect, log, unknown_after=datetime.timedelta(0)) == 2
+    assert shop.purge(log) == 0
+    assert shop.purge(log, unknown_after=datetime.timedelta(days=1)) == 0
+    assert shop.purge(log, unknown_after=datetime.timedelta(0)) == 2
     assert shop.keys == []
 
 
@@ -318,13 +228,13 @@ def test_a_table_of_that_name_that_is_not_ours_is_left_alone(shop, log) -> None:
     with contextlib.closing(sqlite3.connect(shop.path)) as plain:
         plain.execute(f"CREATE TABLE {TABLE} (mine TEXT)")
     with pytest.raises(OutcomeTableError, match="none of ours: it lacks at, base"):
-        SYNC.invoke(shop.flow(SYNC, log), ["tea"])
+        shop.way.invoke(shop.flow(log), ["tea"])
     assert shop.calls == []
 
 
 def test_a_row_without_an_outcome_is_reported(plain_shop, log) -> None:
     """Only a commit that was not ours leaves one."""
-    flow = plain_shop.flow(SYNC, log)
+    flow = plain_shop.flow(log)
     plain_shop.fates.append(ValueError())
     with pytest.raises(ValueError):
         SYNC.invoke(flow, ["tea"])
@@ -341,21 +251,38 @@ def test_a_row_without_an_outcome_is_reported(plain_shop, log) -> None:
 
 def test_a_connection_within_a_transaction_is_refused(any_shop, log) -> None:
     """It is not ours to commit."""
-    if any_shop.kind in {"engine", "sqlite, autocommit"}:
+    if any_shop.kind in {"engine", "async engine", "sqlite, autocommit"}:
         pytest.skip("such a connection is begun on purpose only")
     connect = any_shop.connect
 
+    opened = []
+
     def begun():
         database = connect()
-        if any_shop.kind == "sqlite":
-            database.execute("INSERT INTO sales VALUES ('theirs')")
-        else:
-            database.execute(sqlalchemy.text("INSERT INTO sales VALUES ('theirs')"))
+        any_shop.insert(database, "theirs")
         return database
 
+    async def abegun():
+        database = connect()
+        if any_shop.kind != "async session":
+            await database
+        opened.append(database)
+        await any_shop.insert(database, "theirs")
+        return database
+
+    async def sold():
+        with pytest.raises(OutcomeTableError, match="within a transaction"):
+            await any_shop.flow(log).ainvoke(["tea"], THREAD)
+        for database in opened:
+            await database.close()
+
+    if any_shop.is_async:
+        any_shop.connect = abegun
+        asyncio.run(sold())
+        return
     any_shop.connect = begun
     with pytest.raises(OutcomeTableError, match="within a transaction"):
-        SYNC.invoke(any_shop.flow(SYNC, log), ["tea"])
+        SYNC.invoke(any_shop.flow(log), ["tea"])
 
 
 def test_rows_may_be_made_into_anything(plain_shop, log, monkeypatch) -> None:
@@ -368,7 +295,7 @@ def test_rows_may_be_made_into_anything(plain_shop, log, monkeypatch) -> None:
         return database
 
     plain_shop.connect = odd
-    flow = plain_shop.flow(SYNC, log)
+    flow = plain_shop.flow(log)
     dies_after_the_commit(monkeypatch)
     with pytest.raises(Killed):
         SYNC.invoke(flow, ["tea"])
@@ -376,14 +303,9 @@ def test_rows_may_be_made_into_anything(plain_shop, log, monkeypatch) -> None:
     assert purge_outcomes(odd, log) == 1
 
 
-async def coroutine(database):
-    """No function for a thread."""
-
-
 BAD = [
     (lambda: transactional("shop.db"), "takes a function that connects"),
     (lambda: transactional(lambda: None)(lambda: None), "takes no connection"),
-    (lambda: transactional(lambda: None)(coroutine), "coroutine function"),
 ]
 
 
@@ -407,22 +329,31 @@ def test_what_is_no_database_is_refused(log) -> None:
         SYNC.invoke(flow, 1)
 
 
-def test_an_engine_may_be_given_as_it_is(tmp_path, log) -> None:
+@pytest.mark.parametrize("kind", ["engine", "async engine"])
+def test_an_engine_may_be_given_as_it_is(tmp_path, log, kind) -> None:
     """It makes a connection for each call."""
-    shop = Shop("engine", tmp_path)
+    shop = Shop(kind, tmp_path)
     engine = shop.connect()
     shop.connect = engine
-    assert SYNC.invoke(shop.flow(SYNC, log), ["tea"]) == ["sold tea"]
+    assert shop.way.invoke(shop.flow(log), ["tea"]) == ["sold tea"]
     assert shop.sales == ["tea"]
-    engine.dispose()
+    if not shop.is_async:
+        engine.dispose()
 
 
 def test_it_can_be_called_within_a_task_and_injected(shop, way, log) -> None:
     """It is a task like others: below another, with what is injected into tasks, and a name of its own."""
 
-    @transactional(shop.connect)
-    def sell(database, what, *, config):
-        return shop.sell(database, f"{what} on {config['configurable']['thread_id']}")
+    def named(what, config):
+        return f"{what} on {config['configurable']['thread_id']}"
+
+    def sell_here(database, what, *, config):
+        return shop.sell(database, named(what, config))
+
+    async def asell_here(database, what, *, config):
+        return await shop.sell(database, named(what, config))
+
+    sell = transactional(shop.connect, name="sell")(asell_here if shop.is_async else sell_here)
 
     @task
     @way.flow
