@@ -81,6 +81,7 @@ VERBS: dict[str, str] = {
     "repair": "Make a whole log of what is left of a damaged one.",
     "upgrade": "Bring a log of an older format to the newest.",
     "compact": "Cut off history that nobody needs any more.",
+    "keys": "Show what is encrypted with which key, and which can be dropped.",
     "errors": "Explain an error code.",
 }
 """Verb → what its line in the help says; the module is ``cmd_VERB``."""

@@ -1,6 +1,7 @@
 """``wal compact``: cut off history that nobody needs any more.
 
     online    per thread: plan (``tools.cutting``) ─► cut; then sweep blobs and expired items, forget ended runs
+    --rekey   online: cut what lies under an old key, and write the rest of that anew (``tools.rekeying``)
     --shrink  offline: copy what is live into a new file, and give the free space back
 
 Without ``--apply`` nothing is changed and the plan is shown. A thread that cannot be folded exactly here, since its
@@ -96,6 +97,11 @@ class Gone(NamedTuple):
     help="Forget handed-over runs that ended longer ago; 30d unless said.",
 )
 @click.option(
+    "--rekey",
+    metavar="KEY",
+    help="Rewrite what is encrypted with this old key, so that the key can be dropped; needs --keys.",
+)
+@click.option(
     "--shrink", "as_shrink", is_flag=True, help="Offline: give the file's free space back. Cuts nothing."
 )
 @click.option(
@@ -106,6 +112,7 @@ class Gone(NamedTuple):
 def command(
     words: tuple[str, ...],
     app: str | None,
+    rekey: str | None,
     *,
     as_shrink: bool,
     as_apply: bool,
@@ -120,13 +127,24 @@ def command(
     path, _ = placed(words)
     page = Page(as_json=as_json)
     if as_shrink:
-        if app is not None or any(value not in (None, ()) for value in chosen.values()):
+        if app is not None or rekey is not None or any(value not in (None, ()) for value in chosen.values()):
             message = (
                 "--shrink only rewrites the file; it takes none of --thread, --status, --keep-last, "
-                "--older-than, --ended-runs, --app."
+                "--older-than, --ended-runs, --rekey, --app."
             )
             raise click.UsageError(message)
         _shrink(page, path, apply=as_apply)
+        return
+    if rekey is not None:
+        if any(value not in (None, ()) for name, value in chosen.items() if name != "keep_last"):
+            message = (
+                "--rekey takes all that lies under a key; "
+                "it takes none of --thread, --status, --older-than, --ended-runs."
+            )
+            raise click.UsageError(message)
+        from .rekeying import rekeyed
+
+        rekeyed(page, path, rekey, graph_of(app), keep_last=chosen["keep_last"] or 1, apply=as_apply)
         return
     _compact(page, path, app, apply=as_apply, **chosen)
 

@@ -19,7 +19,7 @@ import click
 
 from ..wal.mending import examined, replace, salvage
 from ..wal.repair import Plan
-from .options import as_json, named, placed, words
+from .options import as_json, key_ring, named, placed, words
 from .progress import progress
 from .render import Column, Page
 from .restoring import summary_of
@@ -40,14 +40,15 @@ def command(words: tuple[str, ...], out: str | None, *, as_apply: bool, as_json:
     path, _ = placed(words)
     page = Page(as_json=as_json)
     target = None if out is None else named(out)
+    keys = key_ring()
     aside = ""
     lost: list[str] = []
     with progress(page) as tell, examined(path, tell) as (pages, plan):
         wanted = plan.is_damaged or target is not None
         if as_apply and target is not None:
-            _, lost = salvage(pages, plan, target, summarise=summary_of, progress=tell)
+            _, lost = salvage(pages, plan, target, summarise=summary_of, keys=keys, progress=tell)
         elif as_apply and wanted:
-            _, lost, aside = replace(pages, plan, path, summarise=summary_of, progress=tell)
+            _, lost, aside = replace(pages, plan, path, summarise=summary_of, keys=keys, progress=tell)
     _show(page, path, plan, lost, applied=as_apply and wanted, made=target or path, aside=aside)
     return int(plan.is_damaged and not as_apply)
 

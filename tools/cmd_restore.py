@@ -17,7 +17,7 @@ from ..wal.backup_target import open_target
 from ..wal.errors import BackupNotFound
 from ..wal.head import moment
 from ..wal.restore import check
-from .options import as_json, named
+from .options import as_json, key_ring, named
 from .progress import progress
 from .render import Column, Page
 from .restoring import moment_of, restore
@@ -76,7 +76,8 @@ def _restore(
     except ValueError:
         raise click.UsageError(f"--at {at!r}: write a time as 2026-11-20T12:00:00.") from None
     with progress(page) as tell:
-        made = restore(source, path, generation=generation, lsn=lsn, at=when, progress=tell)
+        options = {"keys": key_ring(), "progress": tell}
+        made = restore(source, path, generation=generation, lsn=lsn, at=when, **options)
     report = made.report
     if page.as_json:
         page.emit(

@@ -8,7 +8,7 @@ branches, effects in doubt, and the records that tell how a handed-over run ende
 Invariants:
 1. Every checkpoint that is kept folds to the same state as before.
 2. The snapshot is durable before a record goes that it stands for; a kill at any instant leaves a log that is whole.
-3. A snapshot that would weigh more than what it replaces is not made.
+3. A snapshot that would weigh more than what it replaces is not made, unless the caller wants it at any weight.
 
 It must not show anything, nor decide which threads are cut.
 """
@@ -41,10 +41,14 @@ Pace = Callable[[int], None]
 
 
 class Rule(NamedTuple):
-    """What stays of a thread: its newest checkpoints, and those made at ``young`` (nanoseconds) or later."""
+    """What stays of a thread: its newest checkpoints, and those made at ``young`` (nanoseconds) or later.
+
+    With ``at_any_weight`` a snapshot is made even if it takes more room than what it replaces.
+    """
 
     keep_last: int = 1
     young: int | None = None
+    at_any_weight: bool = False
 
 
 class Cut(NamedTuple):
@@ -85,7 +89,7 @@ def plan_cut(
     if is_saved(log, head):
         if rule.young is not None and nanoseconds(head.updated_at) >= rule.young:
             return whole._replace(why="kept: not old enough")
-        return _plan_saved_cut(log, head, whole, rule.keep_last)
+        return _plan_saved_cut(log, head, whole, rule)
     lenient = Lens(log, graph)
     doubts: list[int] = []
     try:
@@ -123,7 +127,7 @@ def plan_cut(
     freed = size + len(frames) * HEADER_BYTES + _replaced(log, thread, choice.seq)
     if packed is not None:
         freed -= len(packed.data)
-    if not frames or freed <= 0:
+    if not frames or (freed <= 0 and not rule.at_any_weight):
         return whole._replace(why=choice.why or "a snapshot would weigh more than what it replaces")
     return whole._replace(
         seq=choice.seq,
@@ -172,17 +176,17 @@ def _limit(log: Log, thread: str, decoder: Decoder, has_effects: bool) -> int | 
     return min(needed, default=None)
 
 
-def _plan_saved_cut(log: Log, head: ThreadHead, whole: Cut, keep_last: int) -> Cut:
+def _plan_saved_cut(log: Log, head: ThreadHead, whole: Cut, rule: Rule) -> Cut:
     """Return what can be cut off a thread that LangGraph runs: a snapshot holds all checkpoints that stay."""
-    plan = plan_saved(log, head.thread_id, keep_last)
+    plan = plan_saved(log, head.thread_id, rule.keep_last)
     new = {blob.digest for blob in plan.packed.blobs} - set(log.store.digests())
     weight = len(plan.packed.data) + sum(len(blob.data) for blob in plan.packed.blobs if blob.digest in new)
     freed = head.bytes + head.frames * HEADER_BYTES + _replaced(log, head.thread_id, head.seq + 1) - weight
     whole = whole._replace(checkpoints=plan.checkpoints)
-    if freed <= 0:
+    if freed <= 0 and not rule.at_any_weight:
         return whole._replace(why="a snapshot would weigh more than what it replaces")
     return whole._replace(
-        seq=head.seq, kept_records=0, kept_bytes=0, freed=freed, packed=plan.packed, keep_last=keep_last
+        seq=head.seq, kept_records=0, kept_bytes=0, freed=freed, packed=plan.packed, keep_last=rule.keep_last
     )
 
 

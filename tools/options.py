@@ -135,8 +135,11 @@ def keys_option() -> click.Option:
     )
 
 
-def key_ring() -> KeyRing | None:
+def key_ring(*, follow: bool = True) -> KeyRing | None:
     """Return the keys that were given, or those that the environment names.
+
+    Args:
+        follow: A thread goes on with the key that it has, unless the file says otherwise.
 
     Raises:
         UsageError: What was given is no ring of keys.
@@ -151,12 +154,12 @@ def key_ring() -> KeyRing | None:
     except (OSError, ValueError) as error:
         raise click.UsageError(f"--keys: {error}") from error
     # What is written here is written with the key that its thread had, unless the file says otherwise.
-    return None if ring is None else ring.following()
+    return ring.following() if ring is not None and follow else ring
 
 
-def opened(path: str, *, write: bool = False) -> Log:
+def opened(path: str, *, write: bool = False, follow: bool = True) -> Log:
     """Open an existing log, with the keys that were given."""
-    return Log.open(path, create=False, readonly=not write, keys=key_ring())
+    return Log.open(path, create=False, readonly=not write, keys=key_ring(follow=follow))
 
 
 def graph_of(app: str | None) -> CompiledGraph | None:

@@ -42,7 +42,8 @@ def restore(
         generation: Which backup; the newest, if left out.
         lsn: Leave out what came after this position.
         at: Leave out what was committed after this time.
-        options: ``progress``, called with what is being done, how much of it is done and how much there is.
+        options: ``keys`` of an encrypted log, so that its records tell how threads stood then; ``progress``, called
+            with what is being done, how much of it is done and how much there is.
 
     Raises:
         LogExists: Something is at the path.

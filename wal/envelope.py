@@ -26,6 +26,9 @@ SEALED     With AES-GCM under HMAC-SHA256(key, label), where the label is "walgr
                ["schedule", name, field]            what a schedule hands over (given), and its digest
                ["item", shelf, labels, key, field]  an item's value or vectors; shelf is "store" or "cache"
 
+CACHE      A result in a cache lies under the hexadecimal NAME of the msgpack array ["cache", labels, key], in the place
+           of a digest: the key itself is a hash of arguments, at which somebody could guess.
+
 NAME       A large value lies under the first 16 bytes of HMAC-SHA256(HMAC-SHA256(key, "walgraph name"), digest), where
            the digest, by which the data names it, is the XXH3-128 of the bytes that were sealed. So whoever has not
            the key cannot see that two values of different keys are equal, nor guess at one.

@@ -27,7 +27,7 @@ from .directory import check_file, hold, is_there, not_a_log, refuse_remote
 from .errors import FormatTooNew, FormatTooOld, LogCorrupt, LogInUse, LogNotFound, LogReadOnly, OutOfResources
 from .flush import LMDB_FLAGS
 from .forking import enter, inside
-from .tables import LATER_NAMES, LOG, META, TABLE_NAMES
+from .tables import ENCRYPTED, LATER_NAMES, LOG, META, TABLE_NAMES
 
 SMALLEST_MAP = 1 << 30
 
@@ -60,7 +60,7 @@ class Environment:
         if not self.encrypted:
             self.wait_for_turn()
             with self.lmdb.begin(write=True) as txn:
-                txn.put(b"encrypted", b"1", db=self.handles[META])
+                txn.put(ENCRYPTED, b"1", db=self.handles[META])
             self.encrypted = True
 
     def close(self) -> None:
@@ -94,8 +94,8 @@ class Environment:
             with self.lmdb.begin() as txn:
                 version = txn.get(b"format", db=handles[META])
                 self.store = txn.get(b"store", db=handles[META]) or b""
-                self.encrypted = txn.get(b"encrypted", db=handles[META]) is not None
-                # One that was restored or imported says so by its newest frame alone.
+                self.encrypted = txn.get(ENCRYPTED, db=handles[META]) is not None
+                # One that an earlier version imported or repaired says so by its newest frame alone.
                 with txn.cursor(handles[LOG]) as cursor:
                     self.encrypted |= cursor.last() and bool(cursor.value()[3:4] == b"\x01")
         except lmdb.Error as error:

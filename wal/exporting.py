@@ -1,6 +1,7 @@
 """A log as lines of JSON: all that it holds, or some of its threads, so that nothing is lost.
 
-    {"v": 1, "kind": "walgraph-export", "format", "store", "lsn", "time", "threads"}        the first line
+    {"v": 1, "kind": "walgraph-export", "format", "lsn", "time", "threads"}     the first line; with "encrypted": true
+                                        if whoever writes to the log must encrypt
     {"thread": {…}}                     a row of the directory: all its fields by their names
     {"frame": {…}, "records": […]}      a frame: its header's fields, and its records in order
     {"snapshot": {"thread", "seq"}, "value": …}
@@ -81,7 +82,7 @@ def _shapes(log: Log, threads: Collection[str], progress: Progress) -> Iterator[
     store = log.store
     assert isinstance(store, TableStore), "every store of ours is one over tables"
     position = store.position()
-    yield {
+    begin = {
         "v": VERSION,
         "kind": KIND,
         "format": 1,
@@ -89,6 +90,7 @@ def _shapes(log: Log, threads: Collection[str], progress: Progress) -> Iterator[
         "time": position.time,
         "threads": position.threads,
     }
+    yield begin | {"encrypted": True} if log.is_encrypted else begin
     chosen = _numbers(store, threads) if threads else None
     for row in store.rows():
         if chosen is None or row.number in chosen:

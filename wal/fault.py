@@ -28,6 +28,8 @@ FAULT_POINTS: dict[str, str] = {
     "compaction: sweep begun": "commits say from now on which large values they name",
     "compaction: before values go": "unused values were chosen",
     "compaction: sweep ended": "all unused values are gone",
+    "rekey: snapshots rewritten": "a thread's snapshots are under its present key",
+    "rekey: rows rewritten": "some rows beside the records are under the present keys, and others may follow",
     "shrink: copied": "what is live was copied into a new file",
     "shrink: copy flushed": "the copy is durable",
     "shrink: replaced": "the copy is at the place of the log's file",

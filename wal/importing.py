@@ -6,6 +6,7 @@ Invariants:
 1. Nothing is at the path before the log is whole, flushed and verified.
 2. Each frame has the checksum that the export says: an export that was edited, cut short or damaged is refused.
 3. Memory grows with the number of threads, not with that of lines.
+4. Where the log was encrypted, or anything in the lines is, nobody can write to the new one in the clear.
 
 This module must not know what records mean.
 """
@@ -25,7 +26,7 @@ from .blob import digest as digest_of
 from .building import Builder, builder, verified
 from .checked import name_key
 from .creation import FORMAT, create_filled, refuse_existing
-from .envelope import is_blob
+from .envelope import is_blob, is_sealed
 from .errors import BackupDamaged, FormatTooNew
 from .exporting import KIND, VERSION, record_bytes
 from .frame import Header, first_seed, seal
@@ -40,7 +41,7 @@ from .keyspace import (
 )
 from .progress import Progress, say_nothing
 from .store import Position, Row
-from .tables import BLOBS, DUE, LATER_NAMES, LOG, META, NAMES, SNAPS, TABLE_NAMES, THREADS
+from .tables import BLOBS, DUE, ENCRYPTED, LATER_NAMES, LOG, META, NAMES, SNAPS, TABLE_NAMES, THREADS
 from .tagged import untagged
 from .verify import Report
 
@@ -120,6 +121,7 @@ class _Import:
         self.chains: dict[int, list[Any]] = {}
         self.frames: list[tuple[bytes, bytes]] = []
         self.gathered = self.count = self.size = 0
+        self.is_encrypted = False
 
     def take(self, shape: dict[str, Any]) -> None:
         """Take over one line."""
@@ -132,8 +134,9 @@ class _Import:
                 self._frame(shape["frame"], shape["records"])
             elif "snapshot" in shape:
                 number, seq = shape["snapshot"]["thread"], shape["snapshot"]["seq"]
-                data = pack_snapshot(untagged(shape["value"]), number, seq)
-                self.tables.put(SNAPS, [(pair_key(number, seq), data)])
+                data = untagged(shape["value"])
+                self.is_encrypted |= is_sealed(data)
+                self.tables.put(SNAPS, [(pair_key(number, seq), pack_snapshot(data, number, seq))])
             elif "blob" in shape:
                 self._blob(shape["blob"], untagged(shape["value"]))
             else:
@@ -150,6 +153,8 @@ class _Import:
         position = self.position._replace(frames=self.count, size=self.size)
         self.tables.put(THREADS, [(POSITION_KEY, pack_position(position))])
         facts = {b"format": str(FORMAT).encode(), b"store": os.urandom(16)}
+        if self.is_encrypted:
+            facts[ENCRYPTED] = b"1"
         self.tables.put(META, sorted(facts.items()))
 
     def _begin(self, shape: dict[str, Any]) -> None:
@@ -159,6 +164,8 @@ class _Import:
             message = f"The export has version {shape['v']}, format {shape['format']}; this walgraph reads {VERSION}."
             raise FormatTooNew(message, hint="Upgrade walgraph.")
         self.position = Position(shape["lsn"], 0, 0, shape["threads"], shape["time"])
+        # Exports of earlier versions do not say it, but their frames and snapshots do.
+        self.is_encrypted = shape.get("encrypted", False) is True
 
     def _thread(self, shape: dict[str, Any]) -> None:
         frame = bytes.fromhex(shape["frame"])
@@ -173,6 +180,7 @@ class _Import:
     def _frame(self, fields: dict[str, Any], records: list[dict[str, Any]]) -> None:
         header = Header(**{**fields, "id": bytes.fromhex(fields["id"])})
         body = b"".join([record_bytes(record) for record in records])
+        self.is_encrypted |= is_sealed(body)
         chain = self.chains[header.thread]
         data, checksum = seal(header, body, chain[0])
         if checksum != header.checksum:

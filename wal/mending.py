@@ -18,6 +18,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .blob import chunks
 from .building import Builder, builder, verified
@@ -25,9 +26,10 @@ from .checked import name_key
 from .core import is_open
 from .creation import create_filled, make
 from .directory import hold, sync_directory
+from .envelope import is_sealed
 from .errors import LogCorrupt, LogInUse, LogNotFound
 from .fault import reach
-from .frame import Header, Summary, peek
+from .frame import HEADER_BYTES, Header, Summary, peek
 from .item_layout import (
     ITEM,
     SPACE,
@@ -48,8 +50,11 @@ from .pages import Pages
 from .progress import Progress, say_nothing
 from .repair import Kept, Plan, blobs_of, frames_of, survey
 from .store import Row
-from .tables import BLOBS, DUE, ITEMS, LATER_NAMES, LOG, META, NAMES, SNAPS, TABLE_NAMES, THREADS
+from .tables import BLOBS, DUE, ENCRYPTED, ITEMS, LATER_NAMES, LOG, META, NAMES, SNAPS, TABLE_NAMES, THREADS
 from .verify import Report, verify
+
+if TYPE_CHECKING:
+    from .keys import KeyRing
 
 Summarise = Callable[[Log, str], Summary]
 SAID_AS = {b"item": "store", b"submit": "handed-over runs"}
@@ -100,15 +105,24 @@ def salvage(
     path: str,
     *,
     summarise: Summarise | None = None,
+    keys: KeyRing | None = None,
     progress: Progress = say_nothing,
 ) -> tuple[Report, list[str]]:
     """Make a new log of what is kept; return what it holds, and what else was lost.
+
+    Args:
+        pages: The damaged file.
+        plan: What is kept.
+        path: Where the new log is to be.
+        summarise: Returns what the directory is to show of a thread that stands at another record than before.
+        keys: The keys of an encrypted log, so that its records tell that.
+        progress: Told how far it is.
 
     Raises:
         LogExists: Something is at the path.
         BackupDamaged: What was made does not verify.
     """
-    work = _Mending(pages, plan, summarise, progress, store=os.urandom(16))
+    work = _Mending(pages, plan, summarise, progress, store=os.urandom(16), keys=keys)
     create_filled(os.path.abspath(path), work.fill)  # noqa: PTH100 - links must not be resolved
     return work.done()
 
@@ -119,6 +133,7 @@ def replace(
     path: str,
     *,
     summarise: Summarise | None = None,
+    keys: KeyRing | None = None,
     progress: Progress = say_nothing,
 ) -> tuple[Report, list[str], str]:
     """Put a log of what is kept in the place of the damaged one; also return where that is kept.
@@ -128,7 +143,7 @@ def replace(
     """
     place = Path(os.path.realpath(path))
     store = dict(pages.entries("meta")).get(b"store") or os.urandom(16)
-    work = _Mending(pages, plan, summarise, progress, store=store)
+    work = _Mending(pages, plan, summarise, progress, store=store, keys=keys)
     aside = put_in_place(place, work.fill, "damaged")
     return *work.done(), str(aside)
 
@@ -163,13 +178,23 @@ class _Mending:
     """One log in the making."""
 
     def __init__(
-        self, pages: Pages, plan: Plan, summarise: Summarise | None, progress: Progress, *, store: bytes
+        self,
+        pages: Pages,
+        plan: Plan,
+        summarise: Summarise | None,
+        progress: Progress,
+        *,
+        store: bytes,
+        keys: KeyRing | None,
     ) -> None:
         self.pages = pages
         self.plan = plan
         self.summarise = summarise
         self.progress = progress
         self.store = store
+        self.keys = keys
+        pages.forget()
+        self.is_encrypted = ENCRYPTED in dict(pages.entries("meta"))
         self.lost: list[str] = []
         self.report: Report | None = None
 
@@ -191,6 +216,8 @@ class _Mending:
             self._items(tables)
             self._others(tables)
             self._rows(tables, rows)
+            if self.is_encrypted:
+                tables.put(META, [(ENCRYPTED, b"1")])
             position = plan.position._replace(frames=frames, size=size)
             tables.put(THREADS, [(POSITION_KEY, pack_position(position))])
         self._summarise(fresh, rows)
@@ -207,6 +234,8 @@ class _Mending:
                 continue
             if kept.stretch.anchor_lsn < header.lsn <= kept.stretch.lsn:
                 gathered.append((key, data))
+                # What says so for the whole log may be what was damaged.
+                self.is_encrypted |= is_sealed(data[HEADER_BYTES:])
                 count, size = count + 1, size + header.length
                 if len(gathered) >= GATHERED:
                     tables.put(LOG, gathered)
@@ -218,12 +247,16 @@ class _Mending:
     def _snapshots(self) -> list[tuple[bytes, bytes]]:
         self.pages.forget()
         wanted = {pair_key(kept.number, seq) for kept in self.plan.kept.values() for seq in kept.snapshots}
-        return [entry for entry in self.pages.entries("snap") if entry[0] in wanted]
+        found = [entry for entry in self.pages.entries("snap") if entry[0] in wanted]
+        # In front of the state stands its checksum.
+        self.is_encrypted |= any(is_sealed(data[8:]) for _, data in found)
+        return found
 
     def _blobs(self, tables: Builder) -> None:
         self.pages.forget()
         for digest, data in blobs_of(self.pages):
             if digest in self.plan.blobs:
+                self.is_encrypted |= is_sealed(data)
                 parts = enumerate(chunks(data))
                 tables.put(BLOBS, [(chunk_key(digest, number), part) for number, part in parts])
 
@@ -300,7 +333,7 @@ class _Mending:
         if self.summarise is None or not changed:
             return
         found: list[Row] = []
-        with Log.open(fresh, create=False, readonly=True, force=True) as log:
+        with Log.open(fresh, create=False, readonly=True, force=True, keys=self.keys) as log:
             for kept in changed:
                 status, graph, step, due, due_at = self.summarise(log, kept.thread)
                 row = rows[kept.number]

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .backup import NAMES, manifests
 from .backup_format import Chunk, Manifest, unpack_chunk
@@ -49,6 +49,9 @@ from .store import Position, Row
 from .tables import DUE, LOG, META, SNAPS, THREADS
 from .tables import NAMES as NAME_TABLE
 from .verify import Report
+
+if TYPE_CHECKING:
+    from .keys import KeyRing
 
 Summarise = Callable[[Log, str], Summary]
 TABLES = {name.decode(): table for table, name in enumerate(NAMES)}
@@ -94,6 +97,7 @@ def restore(
     generation: int | None = None,
     upto: Moment | None = None,
     summarise: Summarise | None = None,
+    keys: KeyRing | None = None,
     progress: Progress = say_nothing,
 ) -> Restored:
     """Make a log from a backup.
@@ -105,6 +109,7 @@ def restore(
         upto: An earlier moment.
         summarise: Called with the log and a thread that stands at another record than in the backup; returns what the
             directory is to show. Without it, such threads are shown as crashed.
+        keys: The keys of an encrypted log, so that the records of such threads tell how they stand.
         progress: Told how far it is.
 
     Raises:
@@ -133,7 +138,7 @@ def restore(
             }
             tables.put(META, sorted(facts.items()))
         if cut is not None:
-            _summarise(fresh, cut, summarise)
+            _summarise(fresh, cut, summarise, keys)
         reach("restore: filled")
         report = verified(fresh, str(target), progress)
         reach("restore: verified")
@@ -343,11 +348,11 @@ def _mend_position(tables: Builder, cut: _Cut | None) -> Position:
     return position
 
 
-def _summarise(fresh: Path, cut: _Cut, summarise: Summarise | None) -> None:
+def _summarise(fresh: Path, cut: _Cut, summarise: Summarise | None, keys: KeyRing | None) -> None:
     """Let the directory show how the threads that stand at another record stand, and when they are due."""
     rows = []
     if summarise is not None:
-        with Log.open(fresh, create=False, readonly=True, force=True) as log:
+        with Log.open(fresh, create=False, readonly=True, force=True, keys=keys) as log:
             rows = [_summarised(log, thread, summarise) for thread in cut.moved]
     due = [(row.due_at, row.number) for row in rows if row.due_at is not None]
     with builder(fresh) as tables:

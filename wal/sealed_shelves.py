@@ -2,7 +2,8 @@
 
     caller ──► seal ──► the shelf or table that would be there without keys ──► open ──► caller
 
-Names stay as they are, since they are looked for: namespaces and keys of items, threads, runs, graphs, queues.
+Names stay as they are, since they are looked for: namespaces, keys of store items, threads, runs, graphs, queues. Keys
+of caches, which are hashes of arguments that could be guessed at, are hashed again with the key of the value.
 
 Invariants:
 1. What is stored is what was given, encrypted for its place; all else is as without keys.
@@ -20,9 +21,10 @@ import msgpack
 
 from .envelope import is_sealed, parse
 from .errors import LogCorrupt
-from .items import Item, Items, ItemView, Put
+from .items import Clear, Item, Items, ItemView, Put
 from .schedules import Schedules
 from .submissions import Submissions
+from .vault import missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +57,7 @@ class SealedShelves:
     @property
     def cached(self) -> Items:
         """What caches keep."""
-        return SealedItems(self._store.cached, self._vault, "cache")
+        return SealedCache(self._store.cached, self._vault, "cache")
 
     @property
     def submissions(self) -> SealedSubmissions:
@@ -85,13 +87,13 @@ class SealedItems(Items):
 
     def change(self, changes: Sequence[Change]) -> int:
         """Carry out the changes in order, durably and atomically; return how many items were removed."""
-        return self._items.change([self._closed(each) if type(each) is Put else each for each in changes])
+        return self._items.change([self._closed(self._placed(each)) for each in changes])
 
     @contextmanager
     def view(self) -> Iterator[ItemView]:
         """Return the present state."""
         with self._items.view() as view:
-            yield _SealedView(view, self.opened)
+            yield _SealedView(view, self)
 
     def sweep(self) -> int:
         """Remove the items whose time is over."""
@@ -115,7 +117,17 @@ class SealedItems(Items):
         vectors = self._vault.open(item.vectors, self._what(item.namespace, item.key, "vectors"))
         return item._replace(value=value, vectors=vectors)
 
-    def _closed(self, put: Put) -> Put:
+    def place(self, namespace: Namespace, key: str) -> str | None:
+        """Return the key under which an item lies; None if that takes a key of the ring that is not here."""
+        return key
+
+    def _placed(self, change: Change) -> Change:
+        """Return a change of what lies there."""
+        return change
+
+    def _closed(self, put: Change) -> Change:
+        if type(put) is not Put:
+            return put
         key = self._vault.ring.of_namespace(put.namespace)
         value = self._vault.seal(key, put.value, self._what(put.namespace, put.key, "value"))
         vectors = put.vectors
@@ -127,17 +139,41 @@ class SealedItems(Items):
         return ("item", self._shelf, namespace, key, field)
 
 
+class SealedCache(SealedItems):
+    """A cache whose keys tell nothing to whoever guesses at the arguments that they are hashes of.
+
+    With another key of the ring all that it held is forgotten, as a cache may.
+    """
+
+    def place(self, namespace: Namespace, key: str) -> str | None:
+        """Return the key under which an item lies; None if that takes a key of the ring that is not here."""
+        name = self._vault.ring.of_namespace(namespace)
+        if self._vault.ring.get(name) is None:
+            return None
+        return self._vault.name(name, msgpack.packb(("cache", namespace, key))).hex()
+
+    def _placed(self, change: Change) -> Change:
+        if isinstance(change, Clear):
+            return change
+        place = self.place(change.namespace, change.key)
+        if place is None:
+            raise missing(self._vault.ring.of_namespace(change.namespace))
+        return change._replace(key=place)
+
+
 class _SealedView(ItemView):
     """One state of a sealed shelf."""
 
-    def __init__(self, view: ItemView, opened: Callable[[Item], Item]) -> None:
+    def __init__(self, view: ItemView, shelf: SealedItems) -> None:
         self._view = view
-        self._opened = opened
+        self._shelf = shelf
+        self._opened = shelf.opened
 
     def get(self, namespace: Namespace, key: str, *, expired: bool = False) -> Item | None:
         """Return an item, or None if it is not there."""
-        item = self._view.get(namespace, key, expired=expired)
-        return None if item is None else self._opened(item)
+        place = self._shelf.place(namespace, key)
+        item = None if place is None else self._view.get(namespace, place, expired=expired)
+        return None if item is None else self._opened(item)._replace(key=key)
 
     def scan(self, prefix: Namespace = (), *, expired: bool = False) -> Iterator[Item]:
         """Yield the items of all namespaces that begin so."""

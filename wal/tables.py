@@ -33,6 +33,8 @@ from typing import Protocol, Self
 META, THREADS, NAMES, LOG, SNAPS, BLOBS, MARKS = range(7)
 TABLE_NAMES = (b"meta", b"threads", b"names", b"log", b"snap", b"blob", b"mark")
 """The tables that every log has."""
+ENCRYPTED = b"encrypted"
+"""Key in the table meta: whoever writes must encrypt."""
 ITEMS, CACHED, SUBMITTED, MAIL, DUE, SCHEDULED = range(len(TABLE_NAMES), len(TABLE_NAMES) + 6)
 LATER_NAMES = (b"item", b"cache", b"submit", b"mail", b"due", b"schedule")
 """The tables that a log gets when they are first needed, so that logs without them are as they always were."""

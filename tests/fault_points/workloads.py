@@ -20,7 +20,7 @@ from backup_helpers import filled
 from helpers import THREAD, chain
 from wal_helpers import a_step, write_steps
 
-from walgraph import Log, LogInUse, StaleWriter, sleep, wait_for
+from walgraph import KeyRing, Log, LogInUse, LogStore, StaleWriter, sleep, wait_for
 from walgraph.engine import recorder
 from walgraph.replay.recover import recover
 from walgraph.wal import Encoder, Summary
@@ -31,6 +31,7 @@ from walgraph.wal.compaction import compact, shrink
 from walgraph.wal.keyspace import number_key
 from walgraph.wal.mending import examined, replace
 from walgraph.wal.record import TaskFinished
+from walgraph.wal.rekeying import rewrite_rows, rewrite_snapshots, uses
 from walgraph.wal.restore import check as check_backups
 from walgraph.wal.restore import restore
 from walgraph.wal.tables import LOG
@@ -222,6 +223,42 @@ class Smaller(Workload):
                 assert not log.store.digests()
 
 
+class Rekeying(Workload):
+    """What lies under an old key beside the frames is written anew."""
+
+    old = KeyRing({"old": b"o" * 32})
+    both = KeyRing({"old": b"o" * 32, "new": b"n" * 32})
+
+    def prepare(self, folder: Path) -> None:
+        """Make a log with a snapshot, a large value, items, and a signal."""
+        with Log.open(folder / "log", fsync="off", keys=self.old) as log:
+            with log.writer("t") as writer:
+                writer.append(a_step(0, "x" * 50_000), Summary(), awaited=True)
+                log.put_snapshot("t", writer.seq, Encoder().value({"large": "x" * 50_000}))
+            log.signal("t", "go", "on")
+            store = LogStore(log)
+            for number in range(70):
+                store.put(("users",), str(number), {"n": number})
+
+    def live(self, folder: Path) -> None:
+        """Go on."""
+        with Log.open(folder / "log", fsync="off", keys=self.both) as log:
+            rewrite_snapshots(log, "t", "old")
+            rewrite_rows(log, "old")
+            note(folder, "rewritten")
+
+    def check(self, folder: Path) -> None:
+        """All is there, under the one key or the other; at the end only the frame is under the old one."""
+        with Log.open(folder / "log", create=False, readonly=True, keys=self.both) as log:
+            report = verify(log)
+            assert report.ok, report.problems
+            assert report.closed == 0
+            assert (report.items, report.signals, report.snapshots) == (70, 1, 1)
+            if noted(folder, "rewritten"):
+                left = uses(log).counts["old"]
+                assert not left["items"] + left["signals"] + left["snapshots"]
+
+
 class Copying(Workload):
     """A log is backed up twice, of which the newest stays, and restored."""
 
@@ -303,6 +340,7 @@ class Named(NamedTuple):
 WORKLOADS = (
     Named("running", Running()),
     Named("compacting and shrinking", Smaller()),
+    Named("rekeying", Rekeying()),
     Named("backing up and restoring", Copying()),
     Named("repairing", Repairing()),
 )
