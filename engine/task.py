@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ..replay.state import Outcome
     from ..wal.record import Target, Write
     from .caching import Place
+    from .call import SyncAsyncFuture
     from .context import TaskContext
     from .job import Job
     from .node import Callee
@@ -364,6 +366,18 @@ async def aperform(job: Job) -> Done:
     return await acarry_out(attempts(job), job.context)
 
 
+async def _cancelled(children: Sequence[SyncAsyncFuture[Any]]) -> None:
+    """Cancel calls, and return when they have ended: however often who waits is cancelled, they end before it."""
+    for child in children:
+        child.cancel()
+    for child in children:
+        is_over = False
+        while not is_over:
+            with suppress(asyncio.CancelledError):
+                await child.awaited()
+                is_over = True
+
+
 async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run]) -> T:
     """Do what a task wishes, on the event loop.
 
@@ -420,8 +434,12 @@ async def acarry_out(wishes: Generator[Wish, Any, T], context: TaskContext[Run])
                 except BaseException as error:
                     send, answer = wishes.throw, error
             else:
-                for child in wish.children:
-                    await child.awaited()
+                try:
+                    for child in wish.children:
+                        await child.awaited()
+                except asyncio.CancelledError as error:
+                    await _cancelled(wish.children)
+                    send, answer = wishes.throw, error
     finally:
         current.reset(token)
         if context.entered is not None:
