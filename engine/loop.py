@@ -37,6 +37,7 @@ from ..wal.named import NamedTuple, new
 from ..wal.record import (
     HANDLER,
     RunEnded,
+    RunResumed,
     StepCommitted,
     StepStarted,
     TaskFailed,
@@ -122,7 +123,7 @@ class Loop:
                 end = self._commit()
             elif kind is Begin or kind is Execute:
                 paths: list[Path] = move[0]  # type: ignore[misc,assignment]  # the one field of these two
-                end = self._begin() if kind is Begin else None
+                end = self._begin() if kind is Begin else self._go_on()
                 if end is None and not (paths[0] == self._hidden and self._has_handed_on(paths)):
                     end = yield from self._execute(paths)
             else:
@@ -154,14 +155,28 @@ class Loop:
         before = run.breakpoints.before
         if before and graph.base != run.resumed_at and Breakpoints.match(before, self._names(graph)):
             return self._park()
-        if run.deadline is not None and (late := self._too_late()) is not None:
-            return late
-        if run.control is not None and run.control.drain_reason is not None:
-            return _asked_to_stop(run.control.stopped())
+        is_asked = run.control is not None and run.control.drain_reason is not None
+        if (is_asked or run.deadline is not None) and (stop := self._asked_to_stop()) is not None:
+            return stop
         self.draft.add(new(StepStarted, (run.scope, step, graph.due, len(graph.sends))))
         if run.modes:
             self.events.extend(starts(run, self.draft.graph))
         return None
+
+    def _asked_to_stop(self) -> End | None:
+        """Return how a run ends that is out of time, or that somebody asked to stop."""
+        run = self.run
+        if run.deadline is not None and (late := self._too_late()) is not None:
+            return late
+        if run.control is not None and run.control.drain_reason is not None:
+            return _asked_to_stop(run.control.stopped())
+        return None
+
+    def _go_on(self) -> End | None:
+        """Go on with a step that is open; nothing of it is begun again if the run is to stop before it is resumed."""
+        # What a run records first is its opening: from then on it is under way.
+        is_resumed = self.draft.records and isinstance(self.draft.records[0], RunResumed)
+        return self._asked_to_stop() if is_resumed else None
 
     def _has_handed_on(self, paths: list[Path]) -> bool:
         """Let the hidden START hand on the input, and return whether it could.

@@ -20,8 +20,14 @@ from .errors import GraphCancelled, GraphDrained
 if TYPE_CHECKING:
     import asyncio
 
+    from ..wal.submission_layout import Wish
     from ..wal.watch import Watch
     from .errors import Parked
+    from .recorder import Recorder
+
+
+ENDS = frozenset({"cancelled", "done", "failed"})
+"""How a run ends that nobody need cancel any more."""
 
 
 class RunControl:
@@ -65,6 +71,8 @@ class Controlled(Protocol):
     """A run, as far as it can be told to stop."""
 
     thread: str
+    run_id: str
+    recorder: Recorder
     control: RunControl | None
 
 
@@ -74,18 +82,20 @@ class Attendance:
     Args:
         watch: Who tells.
         run: The run of the root graph.
+        since: When the run began; 0 if it goes on with what was begun before.
     """
 
-    __slots__ = ("_loop", "_performing", "_runs", "_sent", "_watch", "cancelled")
+    __slots__ = ("_heard", "_loop", "_performing", "_runs", "_sent", "_watch", "cancelled")
 
-    def __init__(self, watch: Watch, run: Controlled) -> None:
+    def __init__(self, watch: Watch, run: Controlled, since: int) -> None:
         self._watch = watch
         self._runs: list[Controlled] = [run]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._performing: asyncio.Task[Any] | None = None
         self._sent = False
+        self._heard: Wish | None = None
         self.cancelled: Cancelled | None = None
-        watch.attend(run.thread, self.told)
+        watch.attend(run.thread, self.told, run.run_id, since)
 
     def joins(self, run: Controlled) -> None:
         """Let the run of a subgraph be told, too."""
@@ -95,7 +105,16 @@ class Attendance:
 
     def leave(self) -> None:
         """Listen no more."""
-        self._watch.leave(self._runs[0].thread, self.told)
+        self._heard = self._watch.leave(self._runs[0].thread, self.told) or self._heard
+
+    def close(self) -> None:
+        """Listen no more, and let nobody hear again what was wished if the run has come to an end that is on record."""
+        run = self._runs[0]
+        heard = self._watch.leave(run.thread, self.told) or self._heard
+        if heard is not None:
+            root = run.recorder.state.root()
+            if root is not None and root.ended in ENDS:
+                self._watch.drop(heard)
 
     def performs(self, task: asyncio.Task[Any] | None) -> None:
         """Let a coroutine be cancelled with the run, from now on: what performs its tasks; None: no longer."""

@@ -203,7 +203,7 @@ class Session:
             raise
         finally:
             if self._attendance is not None:
-                self._attendance.leave()
+                self._attendance.close()
         writer.close()
 
     def _leave(self, writer: Writer, passing: BaseException) -> None:
@@ -289,7 +289,8 @@ class Session:
                 records = carried_over(run, given, records, changed, self.graph.settings.on_change)
         # From here on there is a run to settle.
         self._run = run
-        run.attendance = self._attendance = Attendance(log.watch, run)
+        since = 0 if given is None or isinstance(given, Command) else writer.claimed_at
+        run.attendance = self._attendance = Attendance(log.watch, run, since)
         return self._loop(run, records) if records else None
 
     def _fork(self, log: Log, thread: str, state: ThreadState) -> Origin | None:

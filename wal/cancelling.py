@@ -2,8 +2,8 @@
 
     waiting for its turn              it has ended, and was never begun
     interrupted, sleeping, crashed …  a record says that the run has ended
-    running, in this process          its run is told
-    running, in another process       its run finds the wish (``wal.watch``)
+    running, in this process          its run is told, and a wish kept: whoever takes over from it finds that
+    running, in another process       its run finds the wish (``wal.watch``), or whoever takes over from it
 
 What was recorded stays. It must not know how a run stops.
 """
@@ -20,6 +20,7 @@ from .errors import ThreadBusy
 if TYPE_CHECKING:
     from .submission_layout import Wish
     from .submissions import Submissions
+    from .watch import Watch
     from .writer import Writer
 
 IDLE = frozenset({"crashed", "interrupted", "sleeping", "waiting", "drained", "parked"})
@@ -34,7 +35,7 @@ def cancel(
     submissions: Submissions,
     wish: Wish,
     claim: Callable[[], Writer],
-    tell: Callable[[str], bool],
+    watch: Watch,
     *,
     is_saved: bool,
 ) -> bool:
@@ -44,7 +45,7 @@ def cancel(
         submissions: The runs that were handed over.
         wish: What is to be cancelled, and why.
         claim: Claims the thread.
-        tell: Tells whoever runs the thread in this process why it is to stop; returns whether anybody does.
+        watch: Tells whoever runs the thread in this process why it is to stop.
         is_saved: Whether LangGraph runs the thread, so that only what was handed over can be cancelled.
 
     Returns:
@@ -58,9 +59,11 @@ def cancel(
         first = submissions.first(thread)
         if run and (first is None or first.run != run):
             return bool(ended)
-        if tell(reason):
-            return True
+        # It is as old as it is kept: whoever has claimed the thread meanwhile is meant.
+        wish = wish._replace(at=watch.now())
         submissions.wish(wish)
+        if watch.tell(wish):
+            return True
         # An owner that is just letting go listens no more, and is gone in a moment.
         for _ in range(TRIES):
             time.sleep(PAUSE)

@@ -354,7 +354,7 @@ class Log(LogReading):
             self.submissions(write=True),
             wish,
             claim=lambda: self.writer(thread),
-            tell=lambda why: watch.tell(thread, why),
+            watch=watch,
             is_saved=is_saved(self, head),
         )
 

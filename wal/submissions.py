@@ -390,13 +390,16 @@ class Submissions:
         with self._tables.read() as txn:
             return [_wish(key, txn.get(SUBMITTED, key) or b"") for key in keys_of(txn, WISH)]
 
-    def fulfil(self, thread: str) -> None:
-        """Drop the wish for a thread."""
+    def fulfil(self, thread: str, wish: Wish | None = None) -> None:
+        """Drop the wish for a thread; if one is given, that one only."""
         key = group_key(WISH, thread)
         if self._is_there():
             with self._tables.write() as txn:
-                if not txn.delete(SUBMITTED, key):
+                found = txn.get(SUBMITTED, key)
+                if found is None or (wish is not None and found != pack_fields(key, wish)):
                     txn.abandon()
+                else:
+                    txn.delete(SUBMITTED, key)
 
     def check(self, look: Callable[[bytes], str | None]) -> tuple[int, list[str]]:
         """Read everything; return how many runs are known, and what is wrong, in words.

@@ -6,10 +6,13 @@
 A wish of another process lies in the table of handed-over runs (``wal.submissions``). A thread of this process looks
 for it, but only while somebody attends, and only if anything was written since it last looked; most programs have no
 such table, and then looking is one question. A wish that is older than the run is somebody's from before: it goes.
+One that is heard stays until the end of the run is recorded, so that whoever takes over from a process that died
+before hears it again.
 
 Invariants:
 1. Nothing is looked for while nobody attends; the thread that looks begins with the first who does.
 2. Whoever has left is told nothing any more.
+3. A wish that was heard is dropped only when what it wished for is on record, and never another one in its place.
 
 This module must not know how a run stops.
 """
@@ -24,6 +27,7 @@ from typing import TypeAlias
 
 from .errors import WalgraphError
 from .store import Store
+from .submission_layout import Wish
 
 Told: TypeAlias = Callable[[str], None]
 
@@ -44,38 +48,62 @@ class Watch:
     def __init__(self, store: Store, *, is_shared: bool) -> None:
         self._store = store
         self._is_shared = is_shared
-        self._told: dict[str, tuple[Told, int]] = {}
+        self._told: dict[str, tuple[Told, str, int]] = {}
+        self._heard: dict[str, Wish] = {}
+        """What those who attend were told of."""
         self._looker: threading.Thread | None = None
         self._wanted = threading.Event()
         self._closing = threading.Event()
         self._is_idle = True
         self._seen = -1
 
-    def attend(self, thread: str, told: Told) -> None:
-        """Let ``told`` be called, from any thread, when the run of a thread is to stop."""
-        self._told[thread] = (told, self.now())
-        if self._is_idle and self._is_shared:
+    def attend(self, thread: str, told: Told, run: str, since: int) -> None:
+        """Let ``told`` be called, from any thread, when the run of a thread is to stop.
+
+        Args:
+            thread: The thread, which the caller has claimed.
+            told: What is called; at once, if somebody has wished it to stop already.
+            run: What the run is called.
+            since: When it began; 0 if it goes on with what was begun before, so that any wish is meant for it.
+        """
+        self._told[thread] = (told, run, since)
+        if not self._is_shared:
+            return
+        if self._store.has_submissions():
+            # What another run passed over may be meant for this one.
+            self._seen = -1
+            with contextlib.suppress(WalgraphError):
+                self._look()
+        if self._is_idle:
             self._begin()
 
     def now(self) -> int:
         """Return the time by which wishes are told from runs: that of the machine, since all processes share it."""
         return time.time_ns()
 
-    def leave(self, thread: str, told: Told) -> None:
-        """Call ``told`` no more, after a last look."""
+    def leave(self, thread: str, told: Told) -> Wish | None:
+        """Call ``told`` no more, after a last look; return the wish that it was told of."""
         held = self._told.get(thread)
-        if held is not None and held[0] == told:
-            if self._is_shared:
-                with contextlib.suppress(WalgraphError):
-                    self._look()
-            self._told.pop(thread, None)
+        if held is None or held[0] != told:
+            return None
+        if self._is_shared:
+            with contextlib.suppress(WalgraphError):
+                self._look()
+        self._told.pop(thread, None)
+        return self._heard.pop(thread, None)
 
-    def tell(self, thread: str, reason: str) -> bool:
+    def drop(self, wish: Wish) -> None:
+        """Drop a wish: what it wished for is on record, or there is nothing any more that it could be for."""
+        with contextlib.suppress(WalgraphError):
+            self._store.submissions.fulfil(wish.thread, wish)
+
+    def tell(self, wish: Wish) -> bool:
         """Tell whoever runs a thread in this process; return whether anybody does."""
-        held = self._told.get(thread)
+        held = self._told.get(wish.thread)
         if held is None:
             return False
-        held[0](reason)
+        self._heard[wish.thread] = wish
+        held[0](wish.reason)
         return True
 
     def close(self) -> None:
@@ -122,6 +150,9 @@ class Watch:
             held = self._told.get(wish.thread)
             if held is None:
                 continue
-            submissions.fulfil(wish.thread)
-            if wish.at >= held[1]:
-                held[0](wish.reason)
+            told, run, since = held
+            if wish.at >= since and wish.run in {"", run}:
+                self._heard[wish.thread] = wish
+                told(wish.reason)
+            else:
+                submissions.fulfil(wish.thread, wish)

@@ -80,6 +80,8 @@ class Writer:
         self._encode = core.encoder.records
         self._lock = threading.RLock()
         self._released = False
+        self.claimed_at = core.watch.now()
+        """When the thread was claimed, or the run that is gone on with was handed over; see ``Watch.attend``."""
         self._knows_why = False
         self._retry = core.claims.retry_lock if core.claims.is_unlocked(thread_id) else None
         core.writers.add(self)
