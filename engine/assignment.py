@@ -22,6 +22,7 @@ from ..wal.errors import LogError, NotSerializable, StaleWriter, UnknownType
 from ..wal.named import NamedTuple
 from . import clock
 from .drive_sync import drive, unseen
+from .errors import RecordedError
 from .failure import failure_of, packed
 from .run_control import RunControl
 from .session import Session
@@ -92,6 +93,9 @@ class Assignment:
         self.control = RunControl()
         self._writer = writer
         self._how = how
+        if submission is not None:
+            # Nothing may be on record of a run that died; who wished it to stop since it was started means it still.
+            writer.claimed_at = min(writer.claimed_at, submission.started_at)
 
     def __repr__(self) -> str:
         """Return thread and graph."""
@@ -158,6 +162,12 @@ class Assignment:
         except BaseException as error:
             return self._refused(carried, error)
         return carried
+
+    def goes_on(self) -> None:
+        """Let the run go on with what it recorded: its input is on record, and its deadline counts from then."""
+        self.given = None
+        config = {key: value for key, value in (self._how.config or {}).items() if key != "deadline"}
+        self._how = self._how._replace(config=config)
 
     def give_back(self) -> None:
         """Give the claim back without having done anything."""
@@ -239,8 +249,11 @@ def result_of(carried: Carried) -> tuple[bytes, str]:
     if carried.how == "failed":
         assert carried.error is not None, "a failure is one of something"
         error = carried.error
-        failure = failure_of(error)
-        return Encoder().value([packed(error), list(failure)], whole=True).data, ""
+        # What is only known by its text is told as that text, not as an error about it.
+        told = (
+            (b"", error.failure) if isinstance(error, RecordedError) else (packed(error), failure_of(error))
+        )
+        return Encoder().value([told[0], list(told[1])], whole=True).data, ""
     try:
         return Encoder().value(carried.output, whole=True).data, ""
     except NotSerializable as error:

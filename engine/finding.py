@@ -337,7 +337,7 @@ class Finder:
         admitted = None if head is None else _admitted(self.log, submission, assignment.graph)
         if head is None or admitted is None:
             return True
-        assignment.given = None
+        assignment.goes_on()
         if admitted == "superseded" or (head.status in OVER - {"done"} and not is_released):
             from .standing import ended_before
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..replay.recover import recover
 from ..wal.record import Failure
 from . import clock
 from .assignment import Carried, result_of
-from .errors import RecordedError
+from .errors import DeadlineExceeded, RecordedError
 from .reading import Reading
 
 if TYPE_CHECKING:
@@ -33,10 +34,18 @@ def ended_before(log: Log, graph: Compiled, submission: Submission, how: str) ->
         reason = "another input took its place"
     else:
         snapshot = Reading(graph, {"configurable": {"thread_id": submission.thread}}).state()
-        reason = next((task.error for task in snapshot.tasks if task.error), "")
+        state, _ = recover(log, submission.thread, {"": graph.program.blueprint}.get, graph.program.registry)
+        root = state.root()
+        task = next((task.error for task in snapshot.tasks if task.error), "")
+        reason = (root.reason if root is not None else None) or task
         output = _output(graph, snapshot.values)
         if how == "failed":
-            error = RecordedError(Failure("", reason, "", ()))
+            is_late = state.deadline is not None and reason.startswith(f"{DeadlineExceeded.__name__}(")
+            error = (
+                DeadlineExceeded.of(submission.thread, state.deadline or 0)
+                if is_late
+                else RecordedError(Failure("", reason, "", ()))
+            )
         if how == "interrupted":
             shown = output if isinstance(output, dict) and not graph.program.is_entrypoint else {}
             output = {**shown, "__interrupt__": list(snapshot.interrupts)}
