@@ -336,3 +336,77 @@ def test_a_run_that_pauses_while_it_is_cancelled_is_cancelled(way: Way, log: Log
     with pytest.raises(RunCancelled):
         way.invoke(graph, Command(resume="yes"))
     assert graph.get_state(THREAD).values == {"trail": ["a"]}
+
+
+DIES = """
+import os, sys, time
+from helpers import chain, leaves
+from walgraph import Log
+
+log = Log.open(sys.argv[1])
+hears = sys.argv[2] == "heard"
+if not hears:
+    log.watch._look = lambda: None
+
+def dies(state):
+    print("ready", flush=True)
+    while not (hears and log.watch._heard):
+        time.sleep(0.001)
+    time.sleep(0.3)
+    os.kill(os.getpid(), 9)
+
+graph = chain(leaves("a"), dies).compile(log, name="chain")
+graph.invoke({"trail": []}, {"configurable": {"thread_id": "t"}})
+"""
+
+
+@pytest.mark.parametrize("how", ["unheard", "heard"])
+def test_a_cancellation_outlives_the_process_that_was_to_hear_it(tmp_path: Path, how: str) -> None:
+    """A process that dies before it has recorded the end leaves the wish to whoever takes its run over.
+
+    The wish used to count as one from before the run, since whoever takes it over listens only then.
+    """
+    with Log.open(tmp_path / "log.wal") as log:
+        with elsewhere(DIES, log.path, how) as process:
+            assert log.cancel("t", reason="from afar") is True
+            if how == "unheard":
+                process.kill()
+            process.wait(PATIENCE)
+        assert status(log) == "crashed"
+        ran: list[str] = []
+        graph = chain(leaves("a"), named_dies(lambda _: ran.append("dies") or {})).compile(log, name="chain")
+        assert [each.how for each in recover(log, graph)] == ["cancelled"]
+        assert (status(log), ran, log.submissions().wishes()) == ("cancelled", [], [])
+        assert graph.invoke({"trail": ["new"]}, THREAD)["trail"] == ["a", "new", "a"]
+
+
+def test_a_call_that_is_only_waited_for_to_end_is_cancelled_too(log: Log) -> None:
+    """Its caller has stopped to ask; what it still runs used to go on, and wrote behind the end of the run."""
+    stopped: list[str] = []
+
+    @task
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            stopped.append("slow")
+            raise
+
+    @task
+    async def asks_you() -> Any:
+        return interrupt("sure?")
+
+    @entrypoint(log)
+    async def flow(_: Any) -> None:
+        await asyncio.gather(slow(), asks_you())
+
+    async def main() -> None:
+        running = asyncio.ensure_future(flow.ainvoke(1, THREAD))
+        await asyncio.to_thread(until, lambda: log.head("t") and "TaskInterrupted" in steps_of(log))
+        await asyncio.to_thread(log.cancel, "t")
+        with pytest.raises(RunCancelled):
+            await running
+        await asyncio.sleep(0.3)
+
+    asyncio.run(main())
+    assert (stopped, status(log), steps_of(log)[-1]) == (["slow"], "cancelled", "RunEnded")

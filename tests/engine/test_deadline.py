@@ -10,17 +10,21 @@ from typing import TypedDict
 import pytest
 from helpers import Way
 from timer_helpers import NOON, THREAD, at_noon, in_turn, kinds
+from worker_helpers import until
 
 from walgraph import (
     START,
     DeadlineExceeded,
     Log,
     OutcomeUnknown,
+    RecordedError,
     StateGraph,
+    Worker,
     entrypoint,
     interrupt,
     recover,
     sleep,
+    submit,
     task,
     wait_for,
 )
@@ -235,6 +239,25 @@ def test_a_node_that_runs_too_long_ends_its_run(way: Way, log: Log) -> None:
         assert sorted(ran) == ["quick", "slow"]
 
 
+def test_a_step_that_was_killed_is_not_begun_again_after_the_deadline(way: Way, log: Log) -> None:
+    """Only a run that began another step used to look at the clock; one in the midst of a step performed it first."""
+    ran = []
+
+    def dies(_):
+        ran.append(1)
+        raise KeyboardInterrupt
+        yield
+
+    graph = in_turn(way, log, dies)
+    with at_noon() as clock:
+        with pytest.raises(KeyboardInterrupt):
+            way.invoke(graph, {}, {**THREAD, "deadline": 60})
+        clock.advance(DAY)
+        with pytest.raises(DeadlineExceeded):
+            way.invoke(graph, None)
+    assert (ran, log.head("t").status) == ([1], "failed")
+
+
 def test_what_is_done_at_most_once_is_in_doubt_when_the_deadline_cancels_it(tmp_path) -> None:
     """Nobody knows how far it came; so it is not begun again unasked."""
     with Log.open(tmp_path / "log", strict=True) as log:
@@ -251,3 +274,44 @@ def test_what_is_done_at_most_once_is_in_doubt_when_the_deadline_cancels_it(tmp_
             asyncio.run(flow.ainvoke(1, {**THREAD, "deadline": 0.2}))
         with pytest.raises(OutcomeUnknown):
             asyncio.run(flow.ainvoke(None, {**THREAD, "deadline": 60}))
+
+
+def test_a_worker_that_goes_on_with_a_run_gives_it_no_more_time(log: Log) -> None:
+    """Seconds count from the admission; each who took the run up used to count them anew, so it never ran out."""
+
+    def waits(_):
+        yield lambda: wait_for("word")
+
+    graph = in_turn(Way("sync"), log, waits)
+    with at_noon() as clock:
+        handle = submit(graph, {}, "t", config={"deadline": 60})
+        with Worker(log, graph):
+            until(lambda: handle.status() == "waiting")
+            clock.advance(timedelta(seconds=61))
+            with pytest.raises(DeadlineExceeded, match="2026-03-01 12:01:00"):
+                handle.result(10)
+        assert log.head("t").status == "failed"
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["deadline", "failure"])
+def test_what_a_dead_worker_s_run_failed_of_is_told_by_who_finds_it(log: Log, *, is_late: bool) -> None:
+    """The process died after the run's end and before the note of it.
+
+    Of a deadline that had passed the handle used to tell nothing, and of other failures a text about a text.
+    """
+
+    def fails(_):
+        yield lambda: sleep(50)
+        raise ConnectionError("no line")
+
+    graph = in_turn(Way("sync"), log, fails)
+    with at_noon():
+        handle = submit(graph, {}, "t", run_id="r")
+        log.submissions(write=True).start("r", since=0, now=1)
+        config = {**THREAD, "run_id": "r", "deadline": 40 if is_late else 60}
+        with pytest.raises(DeadlineExceeded if is_late else ConnectionError):
+            graph.invoke({}, config)
+        with Worker(log, graph), pytest.raises(Exception, match=r"was to have ended|no line") as caught:
+            handle.result(10)
+    assert type(caught.value) is (DeadlineExceeded if is_late else RecordedError)
+    assert is_late or str(caught.value) == "ConnectionError('no line')"

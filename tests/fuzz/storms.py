@@ -7,6 +7,12 @@
              blind      at most once, nobody can look       ≤ 1; 0 and "unknown" only where a doubt is reported
              sold       transactional                       = 1
              nap, asked, signalled                          their answers, each signal received once
+             caught     fails, and its caller catches that  so it does on each replay
+             fatal      ends its run as failed, at first    carried on by people, as if it had not
+             never      waits for what never comes          its run is cancelled, or out of time
+    ending   done       some in spite of a deadline that was too early, and that people put off
+             cancelled  nothing happens any more            each effect at most as often as its kind says
+             expired    failed for good, at its deadline    likewise
 
 A process may kill itself right before and after an effect, since what is in doubt is only so for an instant.
 """
@@ -41,11 +47,21 @@ from walgraph import (
 
 EFFECTS = ("plain", "looked", "judged", "blind", "sold")
 WAITS = ("nap", "asked", "signalled")
+FAILURES = ("caught", "fatal")
+ENDINGS = ("done", "done", "done", "late", "cancelled", "cancelled", "expired")
 AGAIN = RetryPolicy(
     initial_interval=0.002, backoff_factor=1, jitter=False, max_attempts=1000, retry_on=ConnectionError
 )
 PARK_AFTER = 0.04
 """Up to how many seconds programs wait in place; some of their naps are longer."""
+
+
+class Caught(ValueError):
+    """What callers catch."""
+
+
+class Fatal(ValueError):
+    """What ends a run."""
 
 
 class Tree(NamedTuple):
@@ -77,6 +93,11 @@ class Tree(NamedTuple):
         return [leaf.path for leaf in self.leaves() if leaf.kind == kind]
 
 
+def ending(seed: int) -> str:
+    """Return how the program of a seed is to end; ``late`` ones are done after their first deadline."""
+    return random.Random(seed + 0.5).choice(ENDINGS)
+
+
 def a_tree(seed: int, path: str) -> Tree:
     """Return the program of a seed, whose parts are called after a path."""
     chance = random.Random(seed)
@@ -86,10 +107,15 @@ def a_tree(seed: int, path: str) -> Tree:
         if depth and (depth == 3 or chance.random() < 0.4):
             parts = tuple(part(f"{path}/{n}", depth - 1) for n in range(chance.randint(1, 4)))
             return Tree(chance.choice(["steps", "fan"]), path, failures, seconds, parts)
-        kind = chance.choice(EFFECTS if chance.random() < 0.7 else WAITS)
-        return Tree(kind, path, failures, seconds, ())
+        kinds = chance.choices((EFFECTS, WAITS, FAILURES), (65, 27, 8))[0]
+        return Tree(chance.choice(kinds), path, failures, seconds, ())
 
-    return part(path, 3)
+    tree = part(path, 3)
+    if ending(seed) in {"cancelled", "expired"}:
+        parts = list(tree.parts)
+        parts.insert(chance.randint(0, len(parts)), Tree("never", f"{path}/never", 0, 0.0, ()))
+        tree = tree._replace(parts=tuple(parts))
+    return tree
 
 
 class Outside:
@@ -107,6 +133,8 @@ class Outside:
             database.execute("CREATE TABLE sales (path TEXT)")
         self.death: Callable[[], bool] = lambda: False
         """Whether this process is to die where it stands."""
+        self.log: Log | None = None
+        """Where this process sees how runs stand."""
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection to the database."""
@@ -114,11 +142,21 @@ class Outside:
 
     def happens(self, kind: str, path: str) -> None:
         """Have an effect; the process may die right before or after it."""
+        self.begins(path)
         self.maybe_die()
+        self._note(kind, path)
+        self.maybe_die()
+
+    def begins(self, path: str) -> None:
+        """Note if something begins of a run that was cancelled."""
+        head = None if self.log is None else self.log.head(path.split("/", maxsplit=1)[0])
+        if head is not None and head.status == "cancelled":
+            self._note("late", path)
+
+    def _note(self, kind: str, path: str) -> None:
         descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND)
         os.write(descriptor, f"{kind} {path} {idempotency_key()}\n".encode())
         os.close(descriptor)
-        self.maybe_die()
 
     def maybe_die(self) -> None:
         """Die, if that is to be."""
@@ -133,15 +171,11 @@ class Outside:
         """Tell whether an effect happened under a key."""
         return any(line[0] in EFFECTS and line[2] == key for line in self.lines())
 
-    def fail_first(self, path: str, failures: int) -> None:
-        """Raise until that has happened often enough.
-
-        Raises:
-            ConnectionError: It has not.
-        """
+    def fail_first(self, path: str, failures: int, error: type[Exception] = ConnectionError) -> None:
+        """Raise until that has happened often enough."""
         if failures and sum(line[:2] == ["failed", path] for line in self.lines()) < failures:
             self.happens("failed", path)
-            raise ConnectionError(path)
+            raise error(path)
 
     def sales(self) -> Counter[str]:
         """Return how often each path was sold."""
@@ -149,10 +183,15 @@ class Outside:
             return Counter(path for (path,) in database.execute("SELECT path FROM sales"))
 
 
-def effects_on(outside: Outside) -> dict[str, Any]:
-    """Return the tasks that have effects outside, by kind."""
+def effects_on(outside: Outside, *, is_async: bool) -> dict[str, Any]:
+    """Return the tasks that have effects outside, or fail, by kind; coroutines can be cancelled before and after."""
 
     def happens(kind: str, path: str, failures: int) -> str:
+        if kind == "caught":
+            raise Caught(path)
+        if kind == "fatal":
+            outside.fail_first(path, max(1, failures), Fatal)
+            return path
         outside.fail_first(path, failures)
         outside.happens(kind, path)
         return path
@@ -160,37 +199,42 @@ def effects_on(outside: Outside) -> dict[str, Any]:
     def look(key: str, call: Any) -> Any:
         return call.args[0] if outside.knows(key) else RUN_AGAIN
 
-    @task(retry_policy=AGAIN)
-    def plain(path: str, failures: int) -> str:
-        return happens("plain", path, failures)
+    def body(kind: str) -> Any:
+        async def coroutine(path: str, failures: int) -> str:
+            await asyncio.sleep(0.001)
+            told = happens(kind, path, failures)
+            await asyncio.sleep(0.001)
+            return told
 
-    @task(effect="at_most_once", reconcile=look, retry_policy=AGAIN)
-    def looked(path: str, failures: int) -> str:
-        return happens("looked", path, failures)
+        return coroutine if is_async else lambda path, failures: happens(kind, path, failures)
 
-    @task(effect="at_most_once", on_unknown="interrupt", retry_policy=AGAIN)
-    def judged(path: str, failures: int) -> str:
-        return happens("judged", path, failures)
-
-    @task(effect="at_most_once", retry_policy=AGAIN)
-    def blind(path: str, failures: int) -> str:
-        return happens("blind", path, failures)
+    once: dict[str, Any] = {"effect": "at_most_once"}
+    options: dict[str, dict[str, Any]] = {
+        "looked": {**once, "reconcile": look},
+        "judged": {**once, "on_unknown": "interrupt"},
+        "blind": once,
+    }
 
     @transactional(outside.connect, retry_policy=AGAIN)
     def sold(connection: sqlite3.Connection, path: str, failures: int) -> str:
         outside.fail_first(path, failures)
+        outside.begins(path)
         connection.execute("INSERT INTO sales VALUES (?)", (path,))
         outside.maybe_die()
         return path
 
-    return {each.name: each for each in (plain, looked, judged, blind, sold)}
+    kinds = {*EFFECTS, *FAILURES} - {"sold"}
+    return {"sold": sold} | {
+        kind: task(name=kind, retry_policy=AGAIN, **options.get(kind, {}))(body(kind))
+        for kind in sorted(kinds)
+    }
 
 
 def wait(kind: str, path: str, seconds: float) -> Any:
     """Sleep, ask, or wait for a signal; in a coroutine, return what does."""
     if kind == "nap":
         return sleep(seconds)
-    return interrupt(path) if kind == "asked" else wait_for("go")
+    return interrupt(path) if kind == "asked" else wait_for("never" if kind == "never" else "go")
 
 
 waits = task(wait, name="waits")
@@ -198,14 +242,16 @@ waits = task(wait, name="waits")
 
 def programs(log: Log, outside: Outside) -> dict[str, Any]:
     """Return the entrypoints that carry trees out: ``storm`` in threads, ``astorm`` on an event loop."""
-    leaves = effects_on(outside)
+    outside.log = log
+    of_threads, of_coroutines = effects_on(outside, is_async=False), effects_on(outside, is_async=True)
 
     def begun(part: Tree, branch: Any) -> Any:
         """Return the future of a part."""
+        leaves = of_coroutines if branch is abranch else of_threads
         keyed = (lambda call: call.with_key(part.path)) if part.failures else (lambda call: call)
         if part.parts:
             return keyed(branch)(part)
-        if part.kind in EFFECTS:
+        if part.kind in leaves:
             return keyed(leaves[part.kind])(part.path, part.failures)
         return keyed(waits)(part.kind, part.path, part.seconds)
 
@@ -217,7 +263,7 @@ def programs(log: Log, outside: Outside) -> dict[str, Any]:
         else:
             answers = []
             for part in tree.parts:
-                if part.kind in WAITS and not part.failures:
+                if part.kind in (*WAITS, "never") and not part.failures:
                     answers.append((yield lambda part=part: wait(part.kind, part.path, part.seconds)))
                 else:
                     answers += yield [begun(part, branch)]
@@ -259,6 +305,8 @@ def in_threads(steps: Any) -> dict[str, Any]:
             return future.result()
         except OutcomeUnknown:
             return "unknown"
+        except Caught:
+            return "caught"
 
     answer = None
     while True:
@@ -277,6 +325,8 @@ async def on_loop(steps: Any) -> dict[str, Any]:
             return await future
         except OutcomeUnknown:
             return "unknown"
+        except Caught:
+            return "caught"
 
     answer = None
     while True:

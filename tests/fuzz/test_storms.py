@@ -1,4 +1,6 @@
-"""Random programs of tasks, effects, waits and questions, carried on by workers that are killed and stopped.
+"""Random programs of tasks, effects, waits, questions and failures, some cancelled, some with too little time.
+
+Workers that are killed and stopped carry them on.
 
     make test    a few storms of known seeds
     make fuzz    others, for its share of WALGRAPH_FUZZ_SECONDS; WALGRAPH_FUZZ_SEED=n lets one rage again
@@ -22,6 +24,7 @@ from walgraph import RUN_AGAIN
 from walgraph.engine import transactional
 from walgraph.engine.finding import Finder
 from walgraph.engine.once import Attempted
+from walgraph.engine.run_control import Attendance
 
 SECONDS = seconds("storms")
 SEED = int(os.environ.get("WALGRAPH_FUZZ_SEED", "0"))
@@ -59,6 +62,11 @@ def test_no_storm_breaks_a_promise(tmp_path, capfd) -> None:
             break
     assert counts["died"]
     assert counts["SIGSTOP"]
+    if not SEED:
+        assert counts["failed"]
+        assert counts["ended cancelled"]
+        assert counts["ended expired"]
+        assert counts["late"]
     tally(killed=counts["died"], stopped=counts["SIGSTOP"], acknowledged=counts["programs"])
     if SECONDS:
         with capfd.disabled():
@@ -97,4 +105,13 @@ def test_a_commit_that_is_not_remembered_is_found_out(tmp_path, monkeypatch) -> 
 def test_a_run_that_nobody_takes_over_is_found_out(tmp_path, monkeypatch) -> None:
     """Planted: workers pass over the runs of those that died."""
     monkeypatch.setattr(Finder, "lost", lambda *_: iter(()))
+    blamed(tmp_path, "vanished", patience=2.0)
+
+
+def test_a_cancellation_that_dies_with_its_process_is_found_out(tmp_path, monkeypatch) -> None:
+    """Planted: whoever takes a run over takes its cancellation for one from before."""
+    begin = Attendance.__init__
+    monkeypatch.setattr(
+        Attendance, "__init__", lambda self, watch, run, _: begin(self, watch, run, watch.now())
+    )
     blamed(tmp_path, "vanished", patience=2.0)

@@ -3,7 +3,7 @@
     storm = Storm(folder, seed=1)
     storm.rage(programs=12, seconds=2)    hand programs over, signal, answer; meanwhile workers die and are stopped
     storm.settle()                        one last worker of this process finishes what is left
-    storm.check()                         every run ended; what happened outside is what was promised
+    storm.check()                         every run ended as it should; what happened outside is what was promised
 
 Workers are forked by a nursery, which never opened the log. Some kill themselves at an append, some at an effect. The
 programs are in ``storms``.
@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from effect_lives import Fate, kill_at
-from fuzz.storms import EFFECTS, PARK_AFTER, Outside, Tree, a_tree, programs
+from fuzz.storms import EFFECTS, PARK_AFTER, Fatal, Outside, Tree, a_tree, ending, programs
 
-from walgraph import RUN_AGAIN, Command, Log, RunHandle, Worker, submit
+from walgraph import RUN_AGAIN, Command, DeadlineExceeded, Log, RecordedError, RunHandle, Worker, submit
 from walgraph.replay.intents import DOUBTFUL, effects
 from walgraph.wal.codec import GLOBAL
+from walgraph.wal.record import TaskFinished
 
 MODES = ("sync", "async", "exit")
 PATIENCE = 60.0
@@ -111,6 +112,9 @@ class Storm:
         self.chance = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.trees: dict[str, Tree] = {}
+        self.endings: dict[str, str] = {}
+        self.cancelled: dict[str, str] = {}
+        """The threads of which somebody was told that they are cancelled → whether the thread, or its last run."""
         self.last: dict[str, RunHandle] = {}
         """Thread → the run that was last handed over to it."""
         self.answers: Counter[str] = Counter()
@@ -192,38 +196,84 @@ class Storm:
 
     def _hand_over(self, number: int) -> None:
         thread = f"t{number}"
-        self.trees[thread] = a_tree(self.seed * 1000 + number, thread)
+        seed = self.seed * 1000 + number
+        self.trees[thread], self.endings[thread] = a_tree(seed, thread), ending(seed)
         graph = self.graphs[self.chance.choice(["storm", "astorm"])]
-        self.last[thread] = self._submit(graph, (self.seed * 1000 + number, thread), thread, thread)
+        seconds = self.chance.uniform(0.05, 0.8) if self.endings[thread] in {"late", "expired"} else None
+        self.last[thread] = self._submit(graph, (seed, thread), thread, thread, seconds)
 
-    def _submit(self, graph: Any, given: Any, thread: str, run: str) -> RunHandle:
-        return submit(
-            graph, given, thread, run_id=run, durability=self._mode(thread), config={"park_after": PARK_AFTER}
-        )
+    def _submit(
+        self, graph: Any, given: Any, thread: str, run: str, seconds: float | None = None
+    ) -> RunHandle:
+        config = {"park_after": PARK_AFTER} | ({} if seconds is None else {"deadline": seconds})
+        return submit(graph, given, thread, run_id=run, durability=self._mode(thread), config=config)
+
+    def _go_on(self, thread: str, given: Any, seconds: float | None = None) -> None:
+        """Hand another run over to a thread whose last one asked or failed."""
+        self.answers[thread] += 1
+        row = self.log.submissions().get(self.last[thread].run_id)
+        run = f"{thread}.{self.answers[thread]}"
+        self.last[thread] = self._submit(self.graphs[row.graph], given, thread, run, seconds)
 
     def _mode(self, thread: str) -> str:
         return MODES[(self.seed + int(thread[1:])) % 3]
 
     def _tend(self) -> None:
-        """Send signals, some of them twice, and answer what is asked."""
+        """Send signals, some of them twice, answer what is asked, cancel, and carry on what failed."""
         for thread, tree in self.trees.items():
             sent = self.sent[thread]
             if sent < len(tree.of("signalled")) and self.chance.random() < 0.2:
                 for _ in range(self.chance.choice([1, 2])):
                     self.log.signal(thread, "go", sent, id=f"signal {sent}")
                 self.sent[thread] += 1
+            if self.endings[thread] == "cancelled" and thread not in self.cancelled:
+                self._maybe_cancel(thread)
             handle = self.last[thread]
-            if handle.status() == "interrupted":
+            status = handle.status()
+            if status == "failed":
+                self._take_failure(thread, self._error(thread))
+            if status == "cancelled" and self.cancelled.get(thread) == "run":
+                head = self.log.head(thread)
+                if head is not None and head.status in {"interrupted", "failed"}:
+                    # It was an answer, and not what it was to answer, or what was to go on, and not what had failed.
+                    del self.cancelled[thread]
+            if status == "interrupted" and thread not in self.cancelled:
                 asked = handle.result(0)["__interrupt__"]
                 given = {question.id: self._answer(question.value) for question in asked}
                 if len(given) > 1 and self.chance.random() < 0.5:
                     given.popitem()
-                self.answers[thread] += 1
-                row = self.log.submissions().get(handle.run_id)
-                again = Command(resume=given)
-                self.last[thread] = self._submit(
-                    self.graphs[row.graph], again, thread, f"{thread}.{self.answers[thread]}"
-                )
+                self._go_on(thread, Command(resume=given))
+
+    def _maybe_cancel(self, thread: str) -> None:
+        """Cancel a run at some moment; if it failed or asked just then by itself, there is nothing to cancel."""
+        if self.chance.random() < 0.04:
+            what = self.chance.choice(["run", "thread"])
+            if self.last[thread].cancel() if what == "run" else self.log.cancel(thread):
+                self.cancelled[thread] = what
+                self.counts["cancelled"] += 1
+
+    def _error(self, thread: str) -> Exception | None:
+        try:
+            self.last[thread].result(0)
+        except Exception as error:
+            return error
+        return None
+
+    def _take_failure(self, thread: str, error: Exception | None) -> None:
+        """Carry on what failed and may be done yet, or note that it may not."""
+        how = self.endings[thread]
+        # Of a run whose process died after it had failed only the text of the failure is left.
+        if isinstance(error, Fatal) or (isinstance(error, RecordedError) and str(error).startswith("Fatal(")):
+            self.counts["failed"] += 1
+            # It may have failed before it heard that it was cancelled.
+            self.cancelled.pop(thread, None)
+            self._go_on(thread, None)
+        elif isinstance(error, DeadlineExceeded) and how == "late":
+            self.counts["late"] += 1
+            self._go_on(thread, None, 86400.0)
+        else:
+            is_expired = isinstance(error, DeadlineExceeded) and how == "expired"
+            assert is_expired, f"{thread} failed and should not ({how}): {error!r}"
 
     def _answer(self, asked: Any) -> Any:
         """Answer as a person who can look: an ordinary question, or what became of an attempt."""
@@ -245,17 +295,30 @@ class Storm:
             while stands := {
                 thread: status
                 for thread, handle in self.last.items()
-                if (status := handle.status()) != "done"
+                if not self._is_over(thread, status := handle.status())
             }:
                 wrong = {
                     thread: status
                     for thread, status in stands.items()
-                    if status in {"failed", "cancelled", "parked", "superseded"}
+                    if status in {"done", "parked", "superseded"}
+                    or (status == "cancelled" and self.endings[thread] != "cancelled")
                 }
                 assert not wrong, f"not as it should end: {wrong}: {[self._why(each) for each in wrong]}"
                 assert time.monotonic() < end, f"vanished: {stands}"
                 self._tend()
                 time.sleep(0.005)
+
+    def _is_over(self, thread: str, status: str) -> bool:
+        """Tell whether a run has ended as it should."""
+        match self.endings[thread]:
+            case "cancelled":
+                head = self.log.head(thread)
+                # What was cancelled before it began has no records.
+                return status == "cancelled" if head is None else head.status == "cancelled"
+            case "expired":
+                return status == "failed" and isinstance(self._error(thread), DeadlineExceeded)
+            case _:
+                return status == "done"
 
     def _why(self, thread: str) -> Any:
         row = self.log.submissions().get(self.last[thread].run_id)
@@ -271,7 +334,12 @@ class Storm:
         assert list(self.log.submissions().unfinished()) == []
         lines, sales = self.outside.lines(), self.outside.sales()
         happened = Counter((kind, path) for kind, path, _ in lines)
+        assert not [line for line in lines if line[0] == "late"], "cancelled runs go on"
         for thread, tree in self.trees.items():
+            self.counts[f"ended {self.endings[thread]}"] += 1
+            if self.endings[thread] in {"cancelled", "expired"}:
+                self._check_partial(thread, tree, happened, sales)
+                continue
             told = self.last[thread].result(0)
             assert set(told) == {leaf.path for leaf in tree.leaves()}
             for leaf in tree.leaves():
@@ -285,6 +353,33 @@ class Storm:
             keys.setdefault(path, set()).add(key)
         assert all(len(held) == 1 for held in keys.values()), f"keys that change: {keys}"
         assert len({key for held in keys.values() for key in held}) == len(keys), "calls share a key"
+
+    def _check_partial(
+        self, thread: str, tree: Tree, happened: Counter[tuple[str, str]], sales: Counter[str]
+    ) -> None:
+        """See that a run that was stopped is listed as such, did nothing twice, and all that it says it did."""
+        status = {"cancelled": "cancelled", "expired": "failed"}[self.endings[thread]]
+        if self.log.head(thread) is None:
+            assert not [path for _, path in happened if path.split("/")[0] == thread]
+            return
+        assert thread in {head.thread_id for head in self.log.threads(status=status)}, (thread, status)
+        finished = {
+            stored.record.writes[0][1]
+            for stored in self.log.records(thread)
+            if isinstance(stored.record, TaskFinished)
+            and stored.record.writes
+            and isinstance(stored.record.writes[0][1], str)
+        }
+        known = [effect.call[2] for effect in effects(self.log, thread, self.log.decoder(GLOBAL))]
+        for leaf in tree.leaves():
+            if leaf.kind not in EFFECTS:
+                continue
+            count = sales[leaf.path] if leaf.kind == "sold" else happened[leaf.kind, leaf.path]
+            said = f"{leaf.kind} {leaf.path}: {count} times in a run that was stopped"
+            assert count <= 1 or leaf.kind == "plain", said
+            assert count >= 1 or leaf.path not in finished, said
+            if leaf.kind in {"looked", "judged", "blind"} and count:
+                assert any(repr(leaf.path) in call for call in known), f"{said}, and the ledger lists it not"
 
     def _check_leaf(self, leaf: Tree, answer: Any, count: int) -> None:
         kind, path = leaf.kind, leaf.path
@@ -301,7 +396,8 @@ class Storm:
             allowed = {"blind": {path, "unknown"}, "judged": {path, "seen"}}.get(kind, {path})
             assert answer in allowed, said
         elif kind != "signalled":
-            assert answer == {"nap": None, "asked": f"answer to {path}"}[kind], (leaf, answer)
+            expected = {"nap": None, "asked": f"answer to {path}", "caught": "caught", "fatal": path}
+            assert answer == expected[kind], (leaf, answer)
 
     def _check_doubts(self, thread: str, unknown: set[str]) -> None:
         """See that the ledger lists what is in doubt, and nothing else.
