@@ -232,11 +232,8 @@ class Storm:
             status = handle.status()
             if status == "failed":
                 self._take_failure(thread, self._error(thread))
-            if status == "cancelled" and self.cancelled.get(thread) == "run":
-                head = self.log.head(thread)
-                if head is not None and head.status in {"interrupted", "failed"}:
-                    # It was an answer, and not what it was to answer, or what was to go on, and not what had failed.
-                    del self.cancelled[thread]
+            if status == "cancelled" and thread in self.cancelled:
+                self._take_cancellation(thread)
             if status == "interrupted" and thread not in self.cancelled:
                 asked = handle.result(0)["__interrupt__"]
                 given = {question.id: self._answer(question.value) for question in asked}
@@ -251,6 +248,18 @@ class Storm:
             if self.last[thread].cancel() if what == "run" else self.log.cancel(thread):
                 self.cancelled[thread] = what
                 self.counts["cancelled"] += 1
+
+    def _take_cancellation(self, thread: str) -> None:
+        """See whether it was the thread that was cancelled; if not, people will cancel that."""
+        head = self.log.head(thread)
+        status = None if head is None else head.status
+        if status == "failed":
+            # It had failed by itself, which only its row did not tell yet.
+            del self.cancelled[thread]
+            self._go_on(thread, None)
+        elif status == "interrupted" and self.cancelled[thread] == "run":
+            # It was an answer, and not what it was to answer.
+            del self.cancelled[thread]
 
     def _error(self, thread: str) -> Exception | None:
         try:
