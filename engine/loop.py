@@ -104,6 +104,7 @@ class Loop:
         self.draft = Draft(run.recorder.blueprints.get, run.recorder.state, run.scope)
         self.events: list[Event | Drafted] = []
         self.errors: dict[Path, BaseException] = {}
+        self.told: set[str] = set()
         self.parked: BaseException | None = None
         self.untracked: dict[Path, tuple[Write, ...]] = {}
         entry = run.program.nodes[run.program.entry]
@@ -141,7 +142,7 @@ class Loop:
                 if self.run.sinks:
                     state = self.draft.state()
                     asked = open_questions(state, self.run.scope)
-                    self.events.extend(questions(self.run, state, asked, self.output))
+                    self.events.extend(questions(self.run, state, asked, self.told, self.output))
                 return End("failed", self.errors[paths[0]])
             case _:
                 return End("done")
@@ -279,6 +280,9 @@ class Loop:
         elif error is not None and not records:
             self.parked = self.parked or error
         if run.modes and records:
+            if isinstance(error, GraphInterrupt) and error.interrupts and run.sinks:
+                self.told.update(interrupt.id for interrupt in error.interrupts)
+                self.events.extend(stopped(run, error.interrupts, self.output))
             self._show_end(path, is_cached=is_cached)
 
     def _show_end(self, path: Path, *, is_cached: bool = False) -> None:
@@ -351,7 +355,7 @@ class Loop:
         asked = open_questions(self.draft.state(), run.scope)
         interrupts = shown(item.question for item in asked)
         waits = open_waits(self.draft.state(), run.scope)
-        self.events.extend(questions(run, self.draft.state(), asked, self.output))
+        self.events.extend(questions(run, self.draft.state(), asked, self.told, self.output))
         # An answer that did not fit is told to whoever gave it; what it was to answer stays open.
         refused = next((error for error in self.errors.values() if is_invalid_resume(error)), None)
         how = "interrupted" if asked else "parked"

@@ -5,6 +5,7 @@
     opens (an input)                                             input
     begins a step                                       start
     took a task's end                         its       result                 returned
+      that asks                     asked     asked     result
     closed a step                    after                       after
     stops to ask, or at a breakpoint asked    asked
 
@@ -266,19 +267,21 @@ def stopped(run: Run, asked: tuple[Interrupt, ...], output: Callable[[], Any]) -
 
 
 def questions(
-    run: Run, state: ThreadState, asked: Sequence[Asked], output: Callable[[], Any]
+    run: Run, state: ThreadState, asked: Sequence[Asked], told: set[str], output: Callable[[], Any]
 ) -> Iterator[Event]:
-    """Yield what each task of the open step asks, one task after another.
+    """Yield what each task of the open step asks and was not shown when it ended, one task after another.
 
     Args:
         run: The run.
         state: The thread.
         asked: The open questions of the run's graph and those below it, in the order of tasks.
+        told: The ids of the questions that were shown.
         output: Gives what the caller would be given now.
     """
     if run.sinks:
         outcomes = state.scopes[run.scope].outcomes
-        for path, items in groupby(asked, lambda item: task_around(state, item, run.scope)):
+        untold = (item for item in asked if item.question.id not in told)
+        for path, items in groupby(untold, lambda item: task_around(state, item, run.scope)):
             outcome = outcomes.get(path)
             # What a subgraph asks beside a failure of its own is not asked before that is mended.
             if outcome is None or outcome.status != FAILED:

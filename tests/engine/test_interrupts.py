@@ -94,8 +94,8 @@ def test_questions_of_siblings_are_all_shown(way, log) -> None:
 
 
 @pytest.mark.parametrize("first", ["p", "q"])
-def test_questions_come_in_the_order_of_the_step(way, log, first) -> None:
-    """Whichever task asks first."""
+def test_questions_are_listed_in_the_order_of_the_step(way, log, first) -> None:
+    """A stream shows what each task asks once it has ended; a result lists the step's tasks in order."""
     others_wait = threading.Event()
 
     def asking(name):
@@ -111,7 +111,7 @@ def test_questions_come_in_the_order_of_the_step(way, log, first) -> None:
 
     graph = drawn(Way("sync"), asking("q"), asking("p"), edges=">q,p").compile(log)
     chunks = way.stream(graph, {}, stream_mode="updates")
-    assert [item.value for chunk in chunks for item in chunk["__interrupt__"]] == ["p", "q"]
+    assert sorted(item.value for chunk in chunks for item in chunk["__interrupt__"]) == ["p", "q"]
     assert [item.value for item in way.invoke(graph, None)["__interrupt__"]] == ["p", "q"]
 
 
@@ -265,14 +265,14 @@ def test_sends_to_one_node_ask_separately(way, log) -> None:
 
 
 def test_the_stream_shows_a_question_in_updates_and_values(way, log) -> None:
-    """§2.18: a tuple each, then the values with what siblings wrote; a resume shows restored updates as such (R-3)."""
+    """§2.18: a tuple each, at last the values with what siblings wrote; a resume shows what is restored (R-3)."""
     graph = drawn(way, asks("ask", "q"), leaves("sib"), edges=">ask,sib").compile(log)
     modes = ["values", "updates"]
     asked = way.stream(graph, {"trail": ["in"]}, stream_mode=modes)
     shown = (Interrupt("q", open_ids(graph)["q"]),)
+    asked.remove(("updates", {"sib": {"trail": ["sib"]}}))  # It may end before, between and after these.
     assert asked == [
         ("values", {"trail": ["in"]}),
-        ("updates", {"sib": {"trail": ["sib"]}}),
         ("updates", {"__interrupt__": shown}),
         ("values", {"trail": ["in"], "__interrupt__": shown}),
         ("values", {"trail": ["in", "sib"]}),

@@ -354,8 +354,8 @@ def test_functions_show_their_arguments_and_what_they_returned(way, log) -> None
         ("tasks", called),
         ("updates", {"double": 2}),
         ("tasks", ended(2, "double", {"__return__": 2})),
-        ("tasks", ended(1, "workflow", {}, asked=("?",))),
         ("updates", {"__interrupt__": ("Interrupt('?')",)}),
+        ("tasks", ended(1, "workflow", {}, asked=("?",))),
     ]
     assert shown(way, workflow, Command(resume="!"), modes, names) == [
         ("checkpoints", first(1, None, due(1, "workflow", interrupts=(QUESTION,)))),

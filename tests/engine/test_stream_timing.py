@@ -17,6 +17,7 @@ from walgraph import (
     ThreadBusy,
     entrypoint,
     get_stream_writer,
+    interrupt,
     task,
 )
 
@@ -64,6 +65,33 @@ def test_an_update_is_shown_before_its_siblings_end_on_an_event_loop_too(log) ->
         return order
 
     assert asyncio.run(main()) == ["fast", "slow"]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_a_question_is_shown_when_its_task_ended_not_when_the_step_did(log, durability) -> None:
+    """Whoever answers can begin to while a slow sibling still runs, also in a subgraph; each is shown once, as there.
+
+    All questions of a step were once shown after its last task had ended.
+    """
+    seen, shown = threading.Event(), []
+
+    def slow(state):
+        assert seen.wait(20), "the question was not shown in time"
+        return {"trail": ["slow"]}
+
+    def ask(state):
+        return {"trail": [interrupt("?")]}
+
+    inner = StateGraph(Trail).add_node(ask).add_edge(START, "ask").compile()
+    builder = StateGraph(Trail).add_node(slow).add_node("inner", inner)
+    graph = builder.add_edge(START, "slow").add_edge(START, "inner").compile(log)
+    options = {"stream_mode": ["updates", "values", "tasks"], "subgraphs": True, "durability": durability}
+    for space, mode, payload in graph.stream({"trail": []}, THREAD, **options):
+        asks = "__interrupt__" in payload or bool(payload.get("interrupts"))
+        shown += [(len(space), mode)] * asks
+        if shown[-1:] == [(0, "tasks")]:
+            seen.set()
+    assert shown == [(depth, mode) for depth in (1, 0) for mode in ("updates", "values", "tasks")]
 
 
 def test_custom_is_shown_while_the_node_still_runs(maybe_log) -> None:

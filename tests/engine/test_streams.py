@@ -131,9 +131,9 @@ def test_a_question_is_shown_in_updates_and_values(way, log) -> None:
     chunks = way.stream(graph, {"trail": []}, stream_mode=["values", "updates"])
     (asked,) = graph.get_state(THREAD).interrupts
     assert isinstance(asked, Interrupt)
+    chunks.remove(("updates", {"other": {"trail": ["other"]}}))  # It may end before and after the other.
     assert chunks == [
         ("values", {"trail": []}),
-        ("updates", {"other": {"trail": ["other"]}}),
         ("updates", {"__interrupt__": (asked,)}),
         ("values", {"trail": [], "__interrupt__": (asked,)}),
         ("values", {"trail": ["other"]}),
