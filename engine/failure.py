@@ -24,14 +24,16 @@ from ..wal.record import Failure, TaskFailed, TaskInterrupted
 from .effect import Done
 from .errors import GraphInterrupt, NodeCancelledError, OutcomeUnknown, RecordedError
 from .failed_calls import given_up, settled_by
+from .job import Job, before
 from .response import refused_question
 
 if TYPE_CHECKING:
     from ..replay.state import Outcome
     from .context import TaskContext
-    from .job import Job
     from .run import Run
 
+PLACES = ("During task with name", "Before task with name")
+"""How the note begins that says in which task an exception was raised: in its body, or while its input was made."""
 TRACEBACK_FRAMES = 16
 """How many of the innermost frames a recorded failure keeps."""
 
@@ -106,9 +108,12 @@ def add_notes(
         has_returned: Whether the task's body returned, so that only its routers are to be asked again.
         handler: The node that runs in the task's place now, if it has an error handler.
     """
-    if any(note.startswith("During task with name") for note in getattr(error, "__notes__", ())):
+    notes, prepared = getattr(error, "__notes__", ()), before(context.name, context.path)
+    if any(note.startswith(PLACES) and note != prepared for note in notes):
+        # What was raised further in says where.
         return
-    error.add_note(f"During task with name '{context.name}' and id '{context.id}'")
+    if prepared not in notes:
+        error.add_note(f"{PLACES[0]} '{context.name}' and id '{context.id}'")
     if handler is not None:
         error.add_note(f"it has failed for good, and {handler!r} runs in its place")
     elif run.recorder.writer is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .metadata import public_path
 from .node import not_stoppable
 from .policy import TimeoutPolicy
 
@@ -46,7 +47,16 @@ class Job:
         if isinstance(head, int) and node.is_plain and len(path) == 1 and len(self.graph.sends[head]) > 2:
             # The node was a coroutine function when the Send was recorded.
             raise not_stoppable("Node", node.name)
-        return input_of(self.run, node, self.graph, path)
+        try:
+            return input_of(self.run, node, self.graph, path)
+        except Exception as error:
+            error.add_note(before(node.name, path))
+            raise
+
+
+def before(name: str, path: Path) -> str:
+    """Return the note on an exception that was raised while a task's input was made, in LangGraph's words."""
+    return f"Before task with name '{name}' and path '{public_path(path)}'"
 
 
 def input_of(run: Run, node: Node, graph: GraphState, path: Path) -> Any:

@@ -102,7 +102,7 @@ def add_messages(
         problem = (
             "format='langchain-openai' needs langchain_core, which is not installed."
             if format == "langchain-openai"
-            else f"Unrecognized format={format}. Expected one of 'langchain-openai', None."
+            else f"Unrecognized format={format!r}. Expected one of 'langchain-openai', None."
         )
         raise ValueError(problem)
     if left is None and right is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TypedDict
 
+import pydantic
 import pytest
-from helpers import THREAD, Trail, asks, drawn, leaves, on
+from helpers import THREAD, Trail, asks, drawn, leaves, on, silent
 
 from walgraph import (
     END,
@@ -96,6 +97,23 @@ def test_users_exceptions_keep_their_type_and_gain_notes(way, log) -> None:
     assert f"During task with name 'bad' and id '{task.id}'" in notes
     assert "thread 't'" in notes
     assert "invoke(None, config)" in notes
+
+
+def test_an_input_that_cannot_be_made_says_so_in_its_note(way, log) -> None:
+    """§3: such a task has not begun; the note names its path, once, also when it is a subgraph's."""
+
+    class Strict(pydantic.BaseModel):
+        x: int
+
+    inner = drawn(way, edges="").add_node("n", way.node(silent("n")), input_schema=Strict)
+    graph = drawn(way, edges="").add_node("sub", inner.add_edge("__start__", "n").compile())
+    graph = graph.add_edge("__start__", "sub").compile(log)
+    with pytest.raises(pydantic.ValidationError) as caught:
+        way.invoke(graph, {})
+    before, *others = caught.value.__notes__
+    assert before == "Before task with name 'n' and path '('__pregel_pull', 'n')'"
+    assert len(others) == 1
+    assert "runs this task again" in others[0]
 
 
 def test_of_several_failures_one_is_raised_and_all_are_shown(way, log) -> None:

@@ -217,7 +217,7 @@ def test_openai_format_needs_langchain() -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     """In LangGraph's words."""
-    with pytest.raises(ValueError, match="Unrecognized format=other"):
+    with pytest.raises(ValueError, match="Unrecognized format='other'"):
         add_messages([], [], format="other")
 
 
