@@ -264,7 +264,13 @@ def _ahead(run: Run, state: ThreadState) -> Asked | None:
         recorder = run.recorder
         if recorder.log is None or graph.base > recorder.state.seq:
             continue
-        before = recover(recorder.log, run.thread, blueprint, recorder.registry, upto=graph.base - 1).state
+        try:
+            before = recover(
+                recorder.log, run.thread, blueprint, recorder.registry, upto=graph.base - 1
+            ).state
+        except CheckpointNotFound:
+            # What was asked before the edit was compacted away.
+            return None
         if any(item.scope == scope for item in open_questions(before)):
             task = task_id(run.thread, scope, graph.base, paths[0])
             return Asked(scope, paths[0], Question(question_id(task, 0), 0, None, None))

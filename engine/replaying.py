@@ -25,13 +25,14 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..replay.errors import GraphChanged, NonDeterminism
-from ..replay.fold import attach_all, fold
-from ..replay.plain import thread_from_plain
+from ..replay.fold import fold
 from ..replay.plan import Finish, plan
+from ..replay.recover import state_of
 from ..replay.state import CAUGHT, FAILED, FINISHED, ThreadState
 from ..wal.codec import Encoder
-from ..wal.errors import WalgraphError
+from ..wal.errors import LogCorrupt, WalgraphError
 from ..wal.record import Forked, RunStarted, StateEdited, StateFolded, StepStarted, TaskFinished
+from ..wal.steady import steady
 from .context import TaskContext, current
 from .determinism import EndOfHistory, check_all_asked, shown
 from .errors import InvalidGraph, Parked
@@ -130,6 +131,10 @@ def replay_thread(
         raise InvalidGraph(message, hint=f"It has {', '.join(map(repr, program.nodes))}.")
     if program.is_entrypoint:
         played.add(program.entry)
+    return steady(log, thread, lambda: _replayed(log, graph, thread, played))
+
+
+def _replayed(log: Log, graph: CompiledGraph[Any, Any, Any, Any], thread: str, played: set[str]) -> Replay:
     replaying = _Replaying(log, graph, thread, played)
     try:
         replaying.through()
@@ -149,16 +154,11 @@ class _Replaying:
         self.blueprints = blueprints_of(self.program)
         self.decoder = log.decoder(self.program.registry)
         self.records = self.bodies = 0
-        self.state = self._begin()
-
-    def _begin(self) -> ThreadState:
-        """Return the state that history begins with: none, or what a compaction left of what was before."""
-        head = self.log.head(self.thread)
-        found = self.log.snapshot(self.thread, head.horizon) if head is not None and head.horizon else None
-        if found is None:
-            return ThreadState()
-        state = thread_from_plain(self.decoder.value(found[1]), self.decoder)._replace(seq=found[0])
-        return attach_all(self.blueprints, state)
+        head = log.head(thread)
+        # History begins with nothing, or with what a compaction left of what was before.
+        horizon = 0 if head is None else head.horizon
+        found, self.following = log.since(thread, horizon, decoder=self.decoder)
+        self.state = ThreadState() if found is None else state_of(found, self.blueprints, self.decoder)
 
     def through(self) -> None:
         """Go through all records.
@@ -166,10 +166,12 @@ class _Replaying:
         Raises:
             _Diverged: Here code and history part.
         """
-        for seq, record in self.log.read(self.thread, self.state.seq, decoder=self.decoder):
+        for seq, record in self.following:
             self._check(seq, record)
             try:
                 self.state = fold(self.blueprints, self.state, seq, record)
+            except LogCorrupt:
+                raise
             except WalgraphError as error:
                 self._diverge(seq, (), "fold", type(record).__name__, error.message)
             self.records += 1

@@ -11,7 +11,8 @@
 Invariants:
 1. A branch begins with the state it starts from, so folding forward never crosses branches.
 2. "Latest" is the head of the log, never the greatest clock.
-3. Nothing is written, and what was compacted away is said to be gone, not shown as empty.
+3. Nothing is written, and what was compacted away is said to be gone, not shown as empty. History that is listed while
+   it is compacted ends early; it has no hole.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from typing import TYPE_CHECKING
 from ..wal.errors import ThreadNotFound
 from ..wal.named import NamedTuple
 from ..wal.record import Forked, StateEdited, StateFolded, TaskAnswered, TaskInterrupted
+from ..wal.steady import steady
 from .branch import stripped
-from .fold import attach_all, fold
-from .plain import thread_from_plain
+from .fold import fold
 from .questions import Asked, open_questions, task_around
-from .recover import recover
+from .recover import recover, state_of
 from .scopes import base_of, is_current
 from .state import FINISHED, Outcome, ThreadState
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..wal.codec import Registry
     from ..wal.head import ThreadHead
     from ..wal.log import Log
+    from ..wal.log_reading import Stored
     from ..wal.record import Path, Question, Record
     from .fold import Blueprints
     from .state import GraphState
@@ -94,16 +96,24 @@ def backwards(
     Raises:
         ThreadNotFound: The log has no such thread.
     """
-    horizon = _head(log, thread).horizon
     upto: int | None = None
     held: Checkpoint | None = None
+    _head(log, thread)
     while True:
-        found = log.snapshot(thread, None if upto is None else upto - 1)
-        begin = 0 if found is None else found[0]
+
+        def older(upto: int | None = upto) -> tuple[int, int, list[Checkpoint]]:
+            horizon = _head(log, thread).horizon
+            if upto is not None and upto <= horizon:
+                # What is older than what was shown last was compacted away meanwhile.
+                return horizon, horizon, []
+            made = [seq for seq in log.store.snapshots(thread) if upto is None or seq < upto]
+            begin = max(made, default=0)
+            found = _stretch(log, thread, blueprints, registry, scope, begin=begin, upto=upto)
+            return horizon, begin, list(found)
+
+        horizon, begin, found = steady(log, thread, older)
         # A stretch that begins within a step lacks what was asked in it before: that is in the older one.
-        for checkpoint in reversed(
-            list(_stretch(log, thread, blueprints, registry, scope, begin=begin, upto=upto))
-        ):
+        for checkpoint in reversed(found):
             whole = checkpoint
             if held is not None:
                 if held.graph.base == checkpoint.graph.base:
@@ -126,7 +136,9 @@ def checkpoint_at(
     log: Log, thread: str, blueprints: Blueprints, registry: Registry, seq: int, scope: str = ""
 ) -> Checkpoint | None:
     """Return the checkpoint whose barrier is at ``seq``, or None if there is none."""
-    return next(checkpoints(log, thread, blueprints, registry, scope, at=seq), None)
+    return steady(
+        log, thread, lambda: next(checkpoints(log, thread, blueprints, registry, scope, at=seq), None)
+    )
 
 
 class Origin(NamedTuple):
@@ -153,11 +165,14 @@ class Origin(NamedTuple):
 
         What commands added to the checkpoint before its step was over is part of it, as history shows (N-4).
         """
+        return steady(self.log, self.thread, self._begun)
+
+    def _begun(self) -> ThreadState | None:
         reached = self._reached()
         if reached is None:
             return None
         last = state = reached
-        for seq, record in self.log.read(self.thread, reached.seq, decoder=self.log.decoder(self.registry)):
+        for seq, record in self._following(reached):
             state = fold(self.blueprints, state, seq, record)
             if base_of(state, self.scope) != self.seq:
                 break
@@ -191,11 +206,13 @@ class Origin(NamedTuple):
         Args:
             wanted: The questions that are meant; None for any.
         """
+        return steady(self.log, self.thread, lambda: self._asked(wanted))
+
+    def _asked(self, wanted: set[str] | None) -> ThreadState | None:
         state = self._reached()
         if state is None:
             return None
-        decoder = self.log.decoder(self.registry)
-        for seq, record in self.log.read(self.thread, state.seq, decoder=decoder):
+        for seq, record in self._following(state):
             if isinstance(record, TaskAnswered) and any(
                 wanted is None or key in wanted for key, _ in record.answers
             ):
@@ -206,6 +223,9 @@ class Origin(NamedTuple):
             state = after
         return state
 
+    def _following(self, state: ThreadState) -> Iterator[Stored]:
+        return self.log.read(self.thread, state.seq, decoder=self.log.decoder(self.registry), whole=True)
+
     def _reached(self) -> ThreadState | None:
         """Return the first state of the thread, as recorded, whose newest barrier of the graph is the checkpoint."""
         head = _head(self.log, self.thread)
@@ -214,9 +234,7 @@ class Origin(NamedTuple):
         upto = max(self.seq, head.horizon)
         state = recover(self.log, self.thread, self.blueprints, self.registry, upto=upto).state
         if base_of(state, self.scope) != self.seq:
-            following = next(
-                iter(self.log.read(self.thread, state.seq, decoder=self.log.decoder(self.registry))), None
-            )
+            following = next(self._following(state), None)
             if following is None or not isinstance(following.record, StateFolded):
                 return None
             state = fold(self.blueprints, state, following.seq, following.record)
@@ -245,14 +263,10 @@ def _stretch(
 ) -> Iterator[Checkpoint]:
     """Yield the checkpoints between the newest snapshot at or before ``begin`` and ``upto``, oldest first."""
     decoder = log.decoder(registry)
-    state = ThreadState()
-    found = log.snapshot(thread, begin) if begin else None
-    if found is not None:
-        state = attach_all(
-            blueprints, thread_from_plain(decoder.value(found[1]), decoder)._replace(seq=found[0])
-        )
+    found, records = log.since(thread, begin, upto, decoder=decoder)
+    state = ThreadState() if found is None else state_of(found, blueprints, decoder)
     last = _seen(state, scope)
-    for seq, record in log.read(thread, state.seq, upto, decoder=decoder):
+    for seq, record in records:
         state = fold(blueprints, state, seq, record)
         graph = state.scopes.get(scope)
         # A branch is no checkpoint of its own: the input or the edit in the same frame is.

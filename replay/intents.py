@@ -36,6 +36,7 @@ from ..wal.record import (
     TaskInterrupted,
     TaskStarted,
 )
+from ..wal.steady import steady
 from .identity import ends_with_step, shorter_scope
 from .plain import graph_from_plain, thread_from_plain
 from .state import FINISHED, Intent, listed
@@ -98,17 +99,19 @@ def effects(log: Log, thread: str, decoder: Decoder) -> list[Effect]:
     Raises:
         ThreadNotFound: The log has no such thread.
     """
+    return steady(log, thread, lambda: _effects(log, thread, decoder))
+
+
+def _effects(log: Log, thread: str, decoder: Decoder) -> list[Effect]:
     head = log.head(thread)
     if head is None:
         message = f"the log holds no thread {thread!r}"
         raise ThreadNotFound(message, hint="wal threads LOG lists those it holds.", thread=thread)
     ledger = _Ledger()
-    begin = 0
-    found = log.snapshot(thread, head.horizon) if head.horizon else None
+    found, records = log.since(thread, head.horizon, decoder=decoder)
     if found is not None:
-        begin = found[0]
-        ledger.whole(begin, thread_from_plain(decoder.value(found[1]), decoder))
-    for seq, record in log.read(thread, begin, decoder=decoder):
+        ledger.whole(found[0], thread_from_plain(decoder.value(found[1]), decoder))
+    for seq, record in records:
         ledger.see(seq, record)
     if head.status == "running":
         for effect in ledger.effects:

@@ -21,6 +21,7 @@ from ..wal.head import ThreadHead, moment
 from ..wal.log import Log
 from ..wal.record import NUMBERS
 from ..wal.saved_record import SAVED_KINDS
+from ..wal.still import still
 from .errors import RecordNotFound
 from .folding import Lens
 from .heads import NOTHING, head_to_plain, next_of
@@ -72,7 +73,7 @@ def command(words: tuple[str, ...], limit: int | None, *, as_hex: bool, as_json:
     page = Page(as_json=as_json)
     if number is not None and not number.isdecimal():
         raise click.UsageError(f"SEQ must be a number, not {number!r}.")
-    with opened(path) as log:
+    with opened(path) as held, still(held) as log:
         if thread is None:
             _overview(page, log)
         elif number is None:

@@ -8,6 +8,7 @@ The user's code is not needed. It must not change anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -18,7 +19,9 @@ from ..wal.codec import GLOBAL
 from ..wal.errors import ThreadNotFound, UnknownType
 from ..wal.head import moment
 from ..wal.log import Log
+from ..wal.log_reading import Stored
 from ..wal.record import SignalReceived
+from ..wal.steady import steady
 from .options import as_json, opened, placed, words
 from .render import Column, Page
 from .words import path_text, plain, preview
@@ -70,6 +73,7 @@ def _waiting(log: Log, thread: str) -> list[dict[str, Any]]:
 def _received(log: Log, thread: str) -> list[dict[str, Any]]:
     """Return the signals that a thread's tasks have received, as far as its records go back."""
     decoder = log.decoder(GLOBAL, lenient=True)
+    records = steady(log, thread, lambda: list(_receipts(log.read(thread, decoder=decoder))))
     return [
         _shown(
             thread,
@@ -79,13 +83,16 @@ def _received(log: Log, thread: str) -> list[dict[str, Any]]:
             id=record.id,
             at=moment(record.at),
             payload=record.payload,
-            seq=stored.seq,
+            seq=seq,
             scope=record.scope,
             path=record.path,
         )
-        for stored in log.read(thread, decoder=decoder)
-        if isinstance(record := stored.record, SignalReceived)
+        for seq, record in records
     ]
+
+
+def _receipts(records: Iterator[Stored]) -> Iterator[tuple[int, SignalReceived]]:
+    return ((seq, record) for seq, record in records if isinstance(record, SignalReceived))
 
 
 def _wanted(log: Log, thread: str) -> list[dict[str, Any]]:

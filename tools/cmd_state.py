@@ -13,6 +13,7 @@ It must not change anything, nor run nodes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import click
@@ -25,9 +26,10 @@ from ..replay.plan import unfinished
 from ..replay.questions import open_questions
 from ..replay.state import FINISHED, GraphState, Outcome, ThreadState
 from ..wal.head import moment
-from ..wal.log import Log
 from ..wal.record import Path
 from ..wal.saved_thread import is_saved
+from ..wal.steady import steady
+from ..wal.still import still
 from .folding import Lens, gathered_graph
 from .gathered import Gathered
 from .options import app_option, as_json, graph_of, opened, placed, words
@@ -65,7 +67,8 @@ def command(words: tuple[str, ...], at: str | None, scope: str, app: str | None,
     graph = graph_of(app)
     with opened(path) as log:
         if is_saved(log, log.head(thread)):
-            show_state(page, log, thread, at, scope)
+            with still(log) as held:
+                show_state(page, held, thread, at, scope)
             return
         lens = Lens(log, graph)
         found = find_moment(lens, thread, at)
@@ -98,31 +101,32 @@ def find_moment(lens: Lens, thread: str, at: str | None) -> Moment:
 
 def _checkpoint(lens: Lens, thread: str, *, base: int | None = None, step: int | None = None) -> ThreadState:
     """Return the state as the step after a checkpoint had just begun: the newest such checkpoint."""
-    begin = lens.start(thread, None if base is None else max(base, _horizon(lens.log, thread)), cached=False)
-    found: ThreadState | None = None
-    last = 0
-    for state in _with(begin, lens, thread, base):
-        root = state.root()
-        if root is not None and root.base != last:
-            last = root.base
-            if base == root.base or (step is not None and root.step == step):
-                found = state
+    found = steady(lens.log, thread, lambda: _found(lens, thread, base, step))
     if found is None:
         raise _no_moment(thread, f"checkpoint {base}" if step is None else f"checkpoint of step {step}")
     return found
 
 
-def _with(begin: ThreadState, lens: Lens, thread: str, base: int | None) -> Any:
+def _found(lens: Lens, thread: str, base: int | None, step: int | None) -> ThreadState | None:
+    found: ThreadState | None = None
+    last = 0
+    for state in _states(lens, thread, base):
+        root = state.root()
+        if root is not None and root.base != last:
+            last = root.base
+            if base == root.base or (step is not None and root.step == step):
+                found = state
+    return found
+
+
+def _states(lens: Lens, thread: str, base: int | None) -> Iterator[ThreadState]:
+    """Yield the states from the oldest on, until one is behind the checkpoint."""
+    begin, following = lens.since(thread, cached=False)
     yield begin
-    for folded in lens.states(thread, begin):
+    for folded in following:
         yield folded.state
         if base is not None and folded.seq > base:
             return
-
-
-def _horizon(log: Log, thread: str) -> int:
-    head = log.head(thread)
-    return 0 if head is None else head.horizon
 
 
 def _no_moment(thread: str, what: str) -> CheckpointNotFound:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import click
@@ -28,6 +29,7 @@ from ..wal.head import moment
 from ..wal.keyspace import number_key, unpack_row
 from ..wal.log import Log
 from ..wal.record import Record, StateFolded
+from ..wal.still import still
 from ..wal.table_store import TableStore
 from ..wal.tables import THREADS
 from .options import as_json, opened, placed, words
@@ -39,6 +41,8 @@ NEWEST = 10
 PAUSE_SECONDS = 0.2
 """How long to wait before the log is asked again."""
 KNOWN = 10_000
+AT_ONCE = 64
+"""How many frames one look reads, before any of them is shown."""
 
 
 class Come(NamedTuple):
@@ -87,9 +91,8 @@ class Tail:
         store = log.store
         assert isinstance(store, TableStore), "every store of ours is one over tables"
         self._store = store
-        self._opened = log.opened
+        self._log = log
         self._thread = thread
-        self._decoder: Decoder = log.decoder(lenient=True)
         self._names: dict[int, str] = {}
         self._seen = store.position().lsn
 
@@ -113,17 +116,25 @@ class Tail:
             yield from self._records(after, upto)
 
     def _records(self, after: int, upto: int) -> Iterator[Come]:
-        for header, body in self._store.tail(after):
-            if header.lsn > upto:
-                return
-            name = self._name(header.thread)
-            if self._thread is not None and name != self._thread:
-                continue
-            seq = header.after
-            plain = self._opened(body, "frame", name, header.after, header.last)
-            for record in self._decoder.records(plain):
-                seq = record.seq if isinstance(record, StateFolded) else seq + 1
-                yield Come(name, seq, header, record)
+        while after < upto:
+            # Frames and the large values that they name are read in one moment: both may be compacted away later.
+            with still(self._log) as moment:
+                frames = list(islice(moment.store.tail(after), AT_ONCE))
+                decoder = moment.decoder(lenient=True)
+                found = [
+                    come for frame in frames if frame[0].lsn <= upto for come in self._come(*frame, decoder)
+                ]
+            yield from found
+            after = frames[-1][0].lsn if len(frames) == AT_ONCE else upto
+
+    def _come(self, header: Header, body: bytes, decoder: Decoder) -> Iterator[Come]:
+        name = self._name(header.thread)
+        if self._thread is not None and name != self._thread:
+            return
+        seq = header.after
+        for record in decoder.records(self._log.opened(body, "frame", name, header.after, header.last)):
+            seq = record.seq if isinstance(record, StateFolded) else seq + 1
+            yield Come(name, seq, header, record)
 
     def _name(self, number: int) -> str:
         found = self._names.get(number)

@@ -165,8 +165,8 @@ class Audit:
         return f"the snapshot differs from its records: {wrong}"
 
     def _is_one_graph(self, thread: str, seq: int) -> bool:
-        begin = self.lens.start(thread, seq, cached=False)
-        graphs = {begin.graph, *(each.state.graph for each in self.lens.states(thread, begin, seq))}
+        begin, following = self.lens.since(thread, seq, cached=False)
+        graphs = {begin.graph, *(each.state.graph for each in following)}
         return self.lens.is_one_graph(graphs)
 
     def order(self, head: ThreadHead) -> Sequence[Problem]:
@@ -177,9 +177,9 @@ class Audit:
             wrong = wrong_order(self.log, thread)
             return [Problem(wrong, thread)] if wrong else []
         try:
-            begin = self.lens.start(thread, cached=False)
+            begin, following = self.lens.since(thread, cached=False)
             laws = Order(lambda seq, what: problems.append(Problem(what, thread, seq)), begin)
-            for folded in self.lens.states(thread, begin):
+            for folded in following:
                 laws.see(folded.seq, folded.record, folded.state)
         except KeyMissing as error:
             self.closed.setdefault(str(error.details["key"]), set()).add(thread)

@@ -246,7 +246,7 @@ def _outcomes(log: Log, graph: CompiledGraph) -> Iterator[tuple[tuple[Any, ...],
     """Yield the place of each finished task with its name and its writes."""
     steps: Counter[str] = Counter()
     lens = Lens(log, graph)
-    for _, record, state in lens.states(THREAD, lens.start(THREAD, cached=False)):
+    for _, record, state in lens.since(THREAD, cached=False)[1]:
         match record:
             case TaskFinished(scope, path, writes):
                 yield (scope, steps[scope], path), (_name_of(record, state), writes)

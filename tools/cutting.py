@@ -93,7 +93,7 @@ def plan_cut(
     lenient = Lens(log, graph)
     doubts: list[int] = []
     try:
-        begin = lenient.start(thread, cached=False)
+        begin, _ = lenient.since(thread, cached=False)
         stations = survey(_entries(log, lenient, thread, begin.seq, pace, doubts), begin)
         unfinished = head.status in {"running", "crashed"} or is_unfinished(lenient.state_at(thread))
         limit = _limit(log, thread, lenient.decoder, bool(doubts))
@@ -196,9 +196,9 @@ def _snapshot(
     """Return the encoded state at ``seq``, or None and why it cannot be made here."""
     strict = Lens(log, graph, lenient=False)
     try:
-        state = strict.start(thread, seq)
+        state, following = strict.since(thread, seq)
         graphs = {state.graph}
-        for folded in strict.states(thread, state, seq):
+        for folded in following:
             pace(1)
             state = folded.state
             graphs.add(state.graph)
@@ -215,7 +215,7 @@ def _snapshot(
 
 def _entries(log: Log, lens: Lens, thread: str, after: int, pace: Pace, doubts: list[int]) -> Iterator[Entry]:
     """Yield a thread's records; the seqs of those that begin what is done at most once are put into ``doubts``."""
-    for header, body in log.frames(thread, after):
+    for header, body in log.frames(thread, after, whole=True):
         pace(header.records)
         seq = header.after
         records = lens.decoder.records(body)

@@ -30,6 +30,7 @@ from ..replay.state import GraphState, ThreadState, Unread
 from ..wal.codec import GLOBAL, Decoder
 from ..wal.errors import LogCorrupt, ThreadNotFound, WalgraphError
 from ..wal.log import Log
+from ..wal.log_reading import Stored
 from ..wal.record import (
     Record,
     Reference,
@@ -40,6 +41,7 @@ from ..wal.record import (
     StepStarted,
     TaskFinished,
 )
+from ..wal.steady import steady
 from .gathered import Gathered, Unfolded
 
 if TYPE_CHECKING:
@@ -119,8 +121,15 @@ class Lens:
             message = f"the record at seq {seq} cannot be folded: {error!r}"
             raise LogCorrupt(message, hint="Run `wal verify`; restore from a backup.", seq=seq) from error
 
-    def start(self, thread: str, upto: int | None = None, *, cached: bool = True) -> ThreadState:
-        """Return the state that folding begins with: the newest snapshot, or, uncached, the oldest state there is.
+    def since(
+        self, thread: str, upto: int | None = None, *, cached: bool = True
+    ) -> tuple[ThreadState, Iterator[Folded]]:
+        """Return the state that folding begins with, and what follows up to ``upto``; both of one moment.
+
+        Args:
+            thread: The thread's id.
+            upto: The last seq to fold; None for all.
+            cached: Begin with the newest snapshot; otherwise with the oldest state that there is.
 
         Raises:
             ThreadNotFound: There is no such thread.
@@ -137,18 +146,18 @@ class Lens:
             raise CheckpointNotFound(
                 message, hint="wal inspect LOG THREAD lists what is there.", thread=thread
             )
-        found = self.log.snapshot(thread, upto if cached else head.horizon)
-        return ThreadState() if found is None else self.decode(found[1], found[0])
+        found, records = self.log.since(thread, upto if cached else head.horizon, upto, decoder=self.decoder)
+        begin = ThreadState() if found is None else self.decode(found[1], found[0])
+        return begin, self._folded(begin, records, upto)
 
     def decode(self, data: bytes, seq: int) -> ThreadState:
         """Return the state of a snapshot."""
         state = thread_from_plain(self.decoder.value(data), self.decoder)._replace(seq=seq)
         return attach_all(self.blueprints(state.graph), state)
 
-    def states(self, thread: str, begin: ThreadState, upto: int | None = None) -> Iterator[Folded]:
-        """Yield each record after ``begin``, up to ``upto``, with the state after it."""
+    def _folded(self, begin: ThreadState, records: Iterator[Stored], upto: int | None) -> Iterator[Folded]:
         state = begin
-        for seq, record in self.log.read(thread, begin.seq, upto, decoder=self.decoder):
+        for seq, record in records:
             # A folded state stands for records that may lie on both sides of ``upto``.
             if upto is not None and isinstance(record, StateFolded) and seq > upto:
                 return
@@ -156,11 +165,15 @@ class Lens:
             yield Folded(seq, record, state)
 
     def state_at(self, thread: str, upto: int | None = None, *, cached: bool = True) -> ThreadState:
-        """Return the thread's state at ``upto``, or at its head."""
-        state = self.start(thread, upto, cached=cached)
-        for folded in self.states(thread, state, upto):
-            state = folded.state
-        return state
+        """Return the thread's state at ``upto``, or at its head; what it raises is what ``since`` does."""
+
+        def read() -> ThreadState:
+            state, following = self.since(thread, upto, cached=cached)
+            for folded in following:
+                state = folded.state
+            return state
+
+        return steady(self.log, thread, read)
 
     def is_one_graph(self, references: Iterable[Reference | None]) -> bool:
         """Return whether these graphs fold alike: a changed one would fold old records otherwise than they were."""

@@ -56,7 +56,7 @@ from .saved_drop import all_but, drop, of_runs
 from .saved_lane import Lane, Make
 from .saved_lanes import lanes_of
 from .saved_put import TASKS, await_writes, goes_on, putting, writing
-from .saved_view import View, config_of, selected
+from .saved_view import Place, View, config_of, selected
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -116,7 +116,8 @@ class WalSaver(OnLog, BaseCheckpointSaver[str]):
         """Return a checkpoint: the one that the config names, or the newest of its namespace; None if there is none."""
         thread, ns, asked = _place(config)
         lane = self._lane(thread)
-        with lane.lock:
+
+        def look() -> View | None:
             state = lane.current()
             wanted = asked
             if wanted is None:
@@ -125,8 +126,10 @@ class WalSaver(OnLog, BaseCheckpointSaver[str]):
             lane.hand_out(ns, wanted, as_newest=asked is None)
             if wanted is None or state.record(ns, wanted) is None:
                 return None
-            view = View.of(lane, ns, wanted)
-        return self._tuple(lane, view)
+            return View.of(lane, ns, wanted)
+
+        view = lane.looked(look)
+        return None if view is None else self._tuple(lane, view)
 
     def list(
         self,
@@ -153,14 +156,18 @@ class WalSaver(OnLog, BaseCheckpointSaver[str]):
             if not left:
                 return
             lane = self._lane(place.thread)
-            with lane.lock:
+
+            def look(lane: Lane = lane, place: Place = place) -> View | None:
                 # It may have been dropped while the caller looked at those before.
                 if lane.current().record(place.ns, place.id) is None:
-                    continue
+                    return None
                 lane.hand_out(place.ns, place.id, as_newest=False)
-                view = View.of(lane, place.ns, place.id)
-            left -= 1
-            yield self._tuple(lane, view)
+                return View.of(lane, place.ns, place.id)
+
+            view = lane.looked(look)
+            if view is not None:
+                left -= 1
+                yield self._tuple(lane, view)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

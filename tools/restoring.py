@@ -62,8 +62,8 @@ def summary_of(log: Log, thread: str) -> Summary:
     lens = Lens(log)
     last: Record | None = None
     try:
-        state = lens.start(thread)
-        for _, record, folded in lens.states(thread, state):
+        state, following = lens.since(thread)
+        for _, record, folded in following:
             state, last = folded, record
     except WalgraphError:
         # What cannot be folded here stands as if its run had crashed: whoever has the code will carry it on.

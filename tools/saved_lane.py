@@ -25,15 +25,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ..replay.saved import SavedThread
 from ..wal.codec import Decoder
-from ..wal.errors import StaleWriter, WalgraphError
+from ..wal.errors import LogCorrupt, RecordsCompacted, StaleWriter, ThreadNotFound, WalgraphError
 from ..wal.frame import Summary
 from ..wal.log import Log
 from ..wal.saved_thread import GRAPH
 from ..wal.shared import SharedWriter, bytes_of
+from ..wal.steady import steady
 from .errors import CheckpointSuperseded
 from .saved_draft import AT_ONCE, Draft
 
@@ -57,6 +59,7 @@ GRACE_SECONDS = 0.005
 """How long a checkpoint that its run goes on from waits for the next step, to share a commit with it. A run that stops
 there without a word, before a node that it is to stop before, ends so much later."""
 
+T = TypeVar("T")
 Make: TypeAlias = Callable[["Lane"], Draft]
 Goer: TypeAlias = tuple[str, str]
 """Namespace and id of a checkpoint."""
@@ -122,6 +125,11 @@ class Lane:
         self.catch_up()
         return self.state
 
+    def looked(self, look: Callable[[], T]) -> T:
+        """Return what ``look`` returns, called with the lock held; again, where a compaction overtook it."""
+        with self.lock:
+            return steady(self.log, self.thread, look)
+
     def read(self, number: int) -> bytes:
         """Return the bytes of a payload; called with the lock held."""
         known = self._read.get(number)
@@ -181,8 +189,15 @@ class Lane:
         if row.base > self.state.seq:
             self.begin_anew(row)
             return
-        for seq, record in self.log.read(self.thread, self.state.seq, decoder=self._decoder()):
-            self.state.apply(seq, record)
+        try:
+            for seq, record in self.log.read(
+                self.thread, self.state.seq, decoder=self._decoder(), whole=True
+            ):
+                self.state.apply(seq, record)
+        except (RecordsCompacted, LogCorrupt):
+            # It was cut while we read: the newest snapshot stands for that. Damage is met there as well.
+            self.begin_anew(self.log.store.row(self.thread))
+            return
         self._said(row)
 
     def begin_anew(self, row: Row | None) -> None:
@@ -195,14 +210,10 @@ class Lane:
         self.state = SavedThread(decoder)
         self.summary = Summary("done", GRAPH)
         while row is not None:
-            state = SavedThread(decoder)
-            found = self.log.snapshot(self.thread)
-            if found is not None:
-                self._snapshot_bytes = len(found[1])
-                state = SavedThread.from_plain(decoder.value(found[1]), found[0], decoder)
-            if row.base <= state.seq:
-                for seq, record in self.log.read(self.thread, state.seq, decoder=decoder):
-                    state.apply(seq, record)
+            try:
+                state = steady(self.log, self.thread, partial(self._read_whole, decoder))
+            except ThreadNotFound:
+                state = SavedThread(decoder)
             after = self.log.store.row(self.thread)
             if after is not None and after.number == row.number and after.base <= state.seq:
                 self.state, self._number = state, row.number
@@ -210,6 +221,17 @@ class Lane:
                 return
             # It was cut or deleted while we read.
             row = after
+
+    def _read_whole(self, decoder: Decoder) -> SavedThread:
+        """Return the thread from its newest snapshot on."""
+        found, records = self.log.since(self.thread, decoder=decoder)
+        state = SavedThread(decoder)
+        if found is not None:
+            self._snapshot_bytes = len(found[1])
+            state = SavedThread.from_plain(decoder.value(found[1]), found[0], decoder)
+        for seq, record in records:
+            state.apply(seq, record)
+        return state
 
     def _said(self, row: Row) -> None:
         self.summary = Summary(row.status, row.graph, row.step, tuple(row.next))

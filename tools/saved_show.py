@@ -26,6 +26,7 @@ from ..wal.named import NamedTuple
 from ..wal.registry import Opaque
 from ..wal.saved_record import CheckpointsDropped
 from ..wal.shared import bytes_of
+from ..wal.steady import steady
 from .render import Column, Page
 from .saved_draft import in_order, next_nodes
 from .saved_drop import all_but
@@ -45,17 +46,21 @@ def folded(log: Log, thread: str, upto: int | None = None, *, cached: bool = Tru
     Raises:
         CheckpointNotFound: What lies before ``upto`` was compacted away.
     """
+    return steady(log, thread, lambda: _folded(log, thread, upto, cached=cached))
+
+
+def _folded(log: Log, thread: str, upto: int | None, *, cached: bool) -> SavedThread:
     head = log.head(thread)
     horizon = 0 if head is None else head.horizon
     if upto is not None and upto < horizon:
         message = f"thread {thread!r} begins at seq {horizon} since it was compacted; seq {upto} is gone"
         raise CheckpointNotFound(message, hint="wal inspect LOG THREAD lists what is there.", thread=thread)
     decoder = log.decoder(lenient=True)
-    found = log.snapshot(thread, upto if cached else horizon)
+    found, records = log.since(thread, upto if cached else horizon, upto, decoder=decoder)
     state = SavedThread(decoder)
     if found is not None:
         state = SavedThread.from_plain(decoder.value(found[1]), found[0], decoder)
-    for seq, record in log.read(thread, state.seq, upto, decoder=decoder):
+    for seq, record in records:
         state.apply(seq, record)
     return state
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from array import array
 
-from .errors import LogCorrupt
+from .errors import LogCorrupt, RecordsCompacted
 from .frame import Header, first_seed, peek, unseal
-from .keyspace import RESTORE, broken_chain, missing_frame, number_key
+from .keyspace import RESTORE, broken_chain, missing_frame, not_found, number_key
 from .named import NamedTuple
 from .store import Row
 from .tables import LOG, ReadTransaction
@@ -46,6 +46,33 @@ def read_frame(txn: ReadTransaction, lsn: int, thread: str) -> bytes:
     if data is None:
         raise missing_frame(thread, lsn)
     return data
+
+
+def compacted(thread: str, begins: int) -> RecordsCompacted:
+    """Return the error for records that were cut off."""
+    message = f"Thread {thread!r} begins after seq {begins} since it was compacted; what was to be read lies before."
+    return RecordsCompacted(message, hint="Read what is left, from there on.", thread=thread, horizon=begins)
+
+
+def gone(now: Row | None, row: Row, lsn: int) -> Exception:
+    """Return the error for a frame that is not there, though it was when the walk began.
+
+    Args:
+        now: The thread's row by now.
+        row: The same when the walk began.
+        lsn: The frame's.
+    """
+    if now is None or now.number != row.number:
+        return not_found(row.thread)
+    return compacted(row.thread, now.base) if lsn <= now.anchor_lsn else missing_frame(row.thread, lsn)
+
+
+def no_anchor(thread: str, base: int) -> LogCorrupt:
+    """Return the error for a thread that was cut off, and whose beginning nothing leads to."""
+    message = (
+        f"The snapshot of thread {thread!r} at seq {base}, which stands for what was cut off, is missing."
+    )
+    return LogCorrupt(message, hint=RESTORE, thread=thread)
 
 
 def walk_back(txn: ReadTransaction, row: Row, after: int, upto: int | None) -> Stretch:

@@ -19,6 +19,7 @@
     │   ├── FormatTooOld    WAL-E113  you: the log has an older format, and must be upgraded first
     │   ├── WriterStopped   WAL-E114  you: a process was stopped while it wrote, and keeps others from writing
     │   ├── OutOfResources  WAL-E115  you: the system gives no more files, memory or processes
+    │   ├── RecordsCompacted WAL-E116 you: a compaction cut off what was to be read; read again from what is left
     │   ├── KeyMissing      WAL-E120  you: it is encrypted, and its key is not here
     │   ├── WrongKey        WAL-E121  you: it is encrypted with another key of that id
     │   └── Tampered        WAL-E122  somebody: encrypted bytes were changed, or moved (a LogCorrupt)
@@ -191,6 +192,12 @@ class OutOfResources(LogError, OSError):
     """The system has no file descriptors, memory or processes left; nothing was changed."""
 
     code = "WAL-E115"
+
+
+class RecordsCompacted(LogError):
+    """A compaction cut off the records that were to be read, before or while they were; nothing is damaged."""
+
+    code = "WAL-E116"
 
 
 class KeyMissing(LogError):

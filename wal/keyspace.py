@@ -155,6 +155,15 @@ def snapshot_seqs(txn: ReadTransaction, number: int) -> list[int]:
     return [seq for owner, seq in map(key_pair, found) if owner == number]
 
 
+def newest_snapshot(txn: ReadTransaction, row: Row, at: int | None = None) -> tuple[int, bytes] | None:
+    """Return seq and encoded state of a thread's newest snapshot at or before ``at``."""
+    found = txn.at_or_before(SNAPS, pair_key(row.number, LAST_SEQ if at is None else at))
+    if found is None:
+        return None
+    number, seq = key_pair(found[0])
+    return (seq, unpack_snapshot(found[1], number, seq)) if number == row.number else None
+
+
 def read_blob(txn: ReadTransaction, digest: bytes) -> bytes | None:
     """Return a blob's chunks joined, or None if there is no first chunk."""
     chunk = txn.get(BLOBS, chunk_key(digest, 0))

@@ -1,6 +1,7 @@
 """The half of a log that reads: anybody, at any time, beside whoever writes.
 
     LogReading ──► read, frames, head, threads, snapshot          of one thread, or of all
+               ──► since                                          a snapshot and what follows it, of one moment
                ──► due, signalled, mailbox                        what is to be woken, and by what
                ──► fetch, shared, decoder                         values, and the large ones among them
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .blob import Blob, digest
+from .chain import compacted
 from .codec import GLOBAL, Decoder, Registry
 from .core import Core, Keeper, Options, open_core
 from .errors import LogClosed, LogCorrupt, LogReadOnly
@@ -37,6 +39,7 @@ from .store import Durability, Row, Store
 
 if TYPE_CHECKING:
     from .mail import Message
+    from .vault import Vault
 
 ThreadId = str | int | UUID
 
@@ -46,6 +49,13 @@ class Stored(NamedTuple):
 
     seq: int
     record: Record
+
+
+class Since(NamedTuple):
+    """A snapshot, if there is one, as its seq and its encoded state, and what is recorded after it; of one moment."""
+
+    snapshot: tuple[int, bytes] | None
+    records: Iterator[Stored]
 
 
 class Signal(NamedTuple):
@@ -115,31 +125,86 @@ class LogReading:
         return self._live().store
 
     def read(
-        self, thread_id: ThreadId, after: int = 0, upto: int | None = None, *, decoder: Decoder | None = None
+        self,
+        thread_id: ThreadId,
+        after: int = 0,
+        upto: int | None = None,
+        *,
+        decoder: Decoder | None = None,
+        whole: bool = False,
     ) -> Iterator[Stored]:
         """Yield a thread's records with after < seq ≤ upto, oldest first.
 
+        Args:
+            thread_id: The thread.
+            after: The last seq that is not wanted.
+            upto: The last seq that is wanted; None for all.
+            decoder: Decodes values.
+            whole: None of these may have been cut off, as for a fold that goes on from ``after``; otherwise what a
+                compaction has left of them is read.
+
         Raises:
             ThreadNotFound: There is no such thread.
+            RecordsCompacted: They were cut off while they were read, or before, if ``whole``.
             LogCorrupt: A frame is missing or damaged.
             UnknownType: A value's class is not known to the decoder.
         """
-        frames = self.frames(thread_id, after, upto)
-        return _numbered(frames, decoder or self.decoder(), after, upto)
+        frames = self.frames(thread_id, after, upto, whole=whole)
+        return self._numbered(as_thread_id(thread_id), frames, decoder or self.decoder(), after, upto)
+
+    def since(
+        self,
+        thread_id: ThreadId,
+        at: int | None = None,
+        upto: int | None = None,
+        *,
+        decoder: Decoder | None = None,
+    ) -> Since:
+        """Return a thread's newest snapshot at or before ``at``, and the records after it up to ``upto``.
+
+        The two are of one moment, so no compaction cuts between them. Every fold that begins with a snapshot is to
+        read it so, within ``wal.steady.steady``: what is large is fetched later, and may be gone by then.
+
+        Raises:
+            ThreadNotFound: There is no such thread.
+            RecordsCompacted: What lies there was cut off.
+            LogCorrupt: A frame is missing or damaged, or the snapshot is that stands for what was cut off.
+        """
+        core, thread = self._flushed(thread_id)
+        found, frames = core.store.since(thread, at, upto)
+        begin = 0 if found is None else found[0]
+        vault = core.vault
+        if vault is not None:
+            frames = _opened(vault, thread, frames)
+            found = None if found is None else (begin, vault.open(found[1], ("snapshot", thread, begin)))
+        return Since(found, self._numbered(thread, frames, decoder or self.decoder(), begin, upto))
 
     def frames(
-        self, thread_id: ThreadId, after: int = 0, upto: int | None = None
+        self, thread_id: ThreadId, after: int = 0, upto: int | None = None, *, whole: bool = False
     ) -> Iterator[tuple[Header, bytes]]:
         """Yield header and body of the frames that hold records with after < seq ≤ upto; for tools."""
         core, thread = self._flushed(thread_id)
-        frames = core.store.frames(thread, after, upto)
-        vault = core.vault
-        if vault is None:
-            return frames
-        return (
-            (header, vault.open(body, ("frame", thread, header.after, header.last)))
-            for header, body in frames
-        )
+        frames = core.store.frames(thread, after, upto, whole=whole)
+        return frames if core.vault is None else _opened(core.vault, thread, frames)
+
+    def _numbered(
+        self,
+        thread: str,
+        frames: Iterator[tuple[Header, bytes]],
+        decoder: Decoder,
+        after: int,
+        upto: int | None,
+    ) -> Iterator[Stored]:
+        for header, body in frames:
+            try:
+                records = decoder.records(body)
+            except LogCorrupt as error:
+                row = self.store.row(thread)
+                if row is None or row.number != header.thread or row.horizon < header.last:
+                    raise
+                # Its large values went with it, since it was read.
+                raise compacted(thread, row.base) from error
+            yield from _checked(header, records, after, upto)
 
     def opened(self, data: bytes, *what: Any) -> bytes:
         """Return what was read from the store in the clear, if it is encrypted and its key is here; for tools.
@@ -229,6 +294,7 @@ class LogReading:
 
         Raises:
             ThreadNotFound: There is no such thread.
+            RecordsCompacted: They were cut off while they were read.
             LogCorrupt: A frame is missing or damaged.
         """
         return self.read(thread_id, after, upto, decoder=self.decoder(registry, lenient=True))
@@ -390,19 +456,24 @@ def _status(core: Core, row: Row) -> str:
     return "crashed"
 
 
-def _numbered(
-    frames: Iterator[tuple[Header, bytes]], decoder: Decoder, after: int, upto: int | None
-) -> Iterator[Stored]:
+def _opened(
+    vault: Vault, thread: str, frames: Iterator[tuple[Header, bytes]]
+) -> Iterator[tuple[Header, bytes]]:
     for header, body in frames:
-        seq = header.after
-        records = decoder.records(body)
-        if len(records) != header.records:
-            message = f"The frame at lsn {header.lsn} holds {len(records)} records, its header says {header.records}."
-            raise LogCorrupt(message, hint=RESTORE, lsn=header.lsn)
-        for record in records:
-            seq = record.seq if type(record) is StateFolded else seq + 1
-            if seq > after and (upto is None or seq <= upto):
-                yield Stored(seq, record)
-        if seq != header.last:
-            message = f"The frame at lsn {header.lsn} ends at seq {seq}, its header says {header.last}."
-            raise LogCorrupt(message, hint=RESTORE, lsn=header.lsn)
+        yield header, vault.open(body, ("frame", thread, header.after, header.last))
+
+
+def _checked(header: Header, records: list[Record], after: int, upto: int | None) -> Iterator[Stored]:
+    seq = header.after
+    if len(records) != header.records:
+        message = (
+            f"The frame at lsn {header.lsn} holds {len(records)} records, its header says {header.records}."
+        )
+        raise LogCorrupt(message, hint=RESTORE, lsn=header.lsn)
+    for record in records:
+        seq = record.seq if type(record) is StateFolded else seq + 1
+        if seq > after and (upto is None or seq <= upto):
+            yield Stored(seq, record)
+    if seq != header.last:
+        message = f"The frame at lsn {header.lsn} ends at seq {seq}, its header says {header.last}."
+        raise LogCorrupt(message, hint=RESTORE, lsn=header.lsn)

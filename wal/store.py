@@ -197,12 +197,33 @@ class Store(ABC):
         """Yield the rows of all threads in the order of their creation."""
 
     @abstractmethod
-    def frames(self, thread: str, after: int = 0, upto: int | None = None) -> Iterator[tuple[Header, bytes]]:
+    def frames(
+        self, thread: str, after: int = 0, upto: int | None = None, *, whole: bool = False
+    ) -> Iterator[tuple[Header, bytes]]:
         """Yield checked frames that hold records with after < seq ≤ upto, oldest first.
+
+        Args:
+            thread: The thread.
+            after: The last seq that is not wanted.
+            upto: The last seq that is wanted; None for all.
+            whole: None of these records may have been cut off; otherwise what is left of them is read.
 
         Raises:
             ThreadNotFound: There is no such thread.
+            RecordsCompacted: They were cut off while they were read, or before, if ``whole``.
             LogCorrupt: A frame is missing or damaged.
+        """
+
+    @abstractmethod
+    def since(
+        self, thread: str, at: int | None = None, upto: int | None = None
+    ) -> tuple[tuple[int, bytes] | None, Iterator[tuple[Header, bytes]]]:
+        """Return the newest snapshot at or before ``at``, and the frames after it up to ``upto``, of one moment.
+
+        Raises:
+            ThreadNotFound: There is no such thread.
+            RecordsCompacted: What lies there was cut off.
+            LogCorrupt: A frame is missing or damaged, or the snapshot is that stands for what was cut off.
         """
 
     @abstractmethod

@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from .chain import Stretch, read_frame, walk, walk_back
+from .chain import Stretch, compacted, gone, no_anchor, read_frame, walk, walk_back
 from .checked import name_key
 from .due import check_due, move, rows_due
 from .errors import LogCorrupt, ThreadBusy
@@ -30,8 +30,8 @@ from .keyspace import (
     RESTORE,
     advance,
     key_number,
-    key_pair,
     new_row,
+    newest_snapshot,
     not_found,
     number_key,
     pack_position,
@@ -220,9 +220,7 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
         """Write a thread's frames and snapshots again under a new id, chained anew."""
         self._look_after_due(source)
         with self._tables.write() as txn:
-            row = self._row(txn, source)
-            if row is None:
-                raise not_found(source)
+            row = self._there(txn, source)
             if self._row(txn, target) is not None:
                 message = f"Thread {target!r} exists, so {source!r} was not copied to it."
                 raise ThreadBusy(
@@ -310,23 +308,48 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
         """Say where the index of what is due is not what the directory says."""
         return check_due(self._tables, self.rows())
 
-    def frames(self, thread: str, after: int = 0, upto: int | None = None) -> Iterator[tuple[Header, bytes]]:
+    def frames(
+        self, thread: str, after: int = 0, upto: int | None = None, *, whole: bool = False
+    ) -> Iterator[tuple[Header, bytes]]:
         """Yield checked frames that hold records with after < seq ≤ upto, oldest first."""
         with self._tables.read() as txn:
-            row = self._row(txn, thread)
-            if row is None:
-                raise not_found(thread)
+            row = self._there(txn, thread)
+            if whole and after < row.horizon:
+                raise compacted(thread, row.horizon)
             stretch = walk_back(txn, row, after, upto)
-        return self._forward(thread, stretch)
+        return self._forward(row, stretch)
 
-    def _forward(self, thread: str, stretch: Stretch) -> Iterator[tuple[Header, bytes]]:
+    def since(
+        self, thread: str, at: int | None = None, upto: int | None = None
+    ) -> tuple[tuple[int, bytes] | None, Iterator[tuple[Header, bytes]]]:
+        """Return the newest snapshot at or before ``at``, and the frames after it up to ``upto``, of one moment."""
+        with self._tables.read() as txn:
+            row = self._there(txn, thread)
+            found = newest_snapshot(txn, row, at)
+            begin = 0 if found is None else found[0]
+            if begin < row.horizon:
+                if at is not None and at < row.base:
+                    raise compacted(thread, row.base)
+                raise no_anchor(thread, row.base)
+            stretch = walk_back(txn, row, begin, upto)
+        return found, self._forward(row, stretch)
+
+    def _there(self, txn: ReadTransaction, thread: str) -> Row:
+        row = self._row(txn, thread)
+        if row is None:
+            raise not_found(thread)
+        return row
+
+    def _forward(self, row: Row, stretch: Stretch) -> Iterator[tuple[Header, bytes]]:
         """Yield a stretch, oldest first, checking each frame under its predecessor's checksum."""
         held, lsns, seed = stretch
         while lsns or held:
             if lsns:
                 lsn = lsns.pop()
                 with self._tables.read() as txn:
-                    data = read_frame(txn, lsn, thread)
+                    data = txn.get(LOG, number_key(lsn))
+                    if data is None:
+                        raise gone(self._row(txn, row.thread), row, lsn)
                 header = peek(data, lsn)
             else:
                 header, data = held.pop()
@@ -349,15 +372,7 @@ class TableStore(Shelves, Sweeping, Truncating, Store):
         """Return seq and encoded state of the newest snapshot at or before ``at``."""
         with self._tables.read() as txn:
             row = self._row(txn, thread)
-            if row is None:
-                return None
-            found = txn.at_or_before(SNAPS, pair_key(row.number, LAST_SEQ if at is None else at))
-            if found is None:
-                return None
-            number, seq = key_pair(found[0])
-            if number != row.number:
-                return None
-            return seq, unpack_snapshot(found[1], number, seq)
+            return None if row is None else newest_snapshot(txn, row, at)
 
     def snapshots(self, thread: str) -> list[int]:
         """Return the seqs of a thread's snapshots, oldest first."""
