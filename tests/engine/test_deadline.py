@@ -89,6 +89,30 @@ def test_a_parked_run_is_due_at_its_deadline(way: Way, log: Log, durability: str
             assert (log.head(str(number)).status, log.head(str(number)).due_at) == ("failed", None)
 
 
+def test_a_run_taken_up_after_its_deadline_fails_though_its_sleep_is_over(
+    way: Way, log: Log, durability: str
+) -> None:
+    """Its last sleep was over in time, and nobody took it up before the deadline; it ended as if it had been done.
+
+    What it came to is not lost: a later deadline goes on with it, and what has been slept is not slept again.
+    """
+
+    def naps(_):
+        yield lambda: sleep(2 * DAY)
+        return {"a": 1}
+
+    graph = in_turn(way, log, naps)
+    with at_noon() as clock:
+        way.invoke(graph, {}, {**THREAD, "deadline": 3 * DAY}, durability=durability)
+        clock.advance(4 * DAY)
+        with pytest.raises(DeadlineExceeded):
+            way.invoke(graph, None, durability=durability)
+        assert (log.head("t").status, graph.get_state(THREAD).values) == ("failed", {})
+        later = {**THREAD, "deadline": NOON + 5 * DAY}
+        assert way.invoke(graph, None, later, durability=durability) == {"a": 1}
+        assert clock.now() == NOON + 4 * DAY
+
+
 def test_a_new_input_has_a_deadline_of_its_own(way: Way, log: Log) -> None:
     """Or none."""
 
