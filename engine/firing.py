@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import xxhash
 
 from ..wal.errors import NotAvailable, RunNotFound, ScheduleProblem, ThreadNotFound
+from ..wal.fault import reach
 from ..wal.head import moment
 from ..wal.submission_layout import Submission
 from . import clock
@@ -258,8 +259,10 @@ class Clockwork:
         self.left.pop(row.name, None)
         if decision.cancels:
             cancel_run(self._log, row)
+        reach("schedule: decided")
         if decision.wanted == row or not schedules.change(row, decision.wanted, runs):
             return ()
+        reach("schedule: handed over")
         return [run.run for run in runs]
 
 

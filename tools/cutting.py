@@ -23,6 +23,7 @@ from ..replay.plain import thread_to_plain
 from ..replay.retention import Choice, Entry, choose, is_unfinished, survey
 from ..wal.codec import Decoder, Encoder, Packed
 from ..wal.errors import LogCorrupt, WalgraphError
+from ..wal.fault import reach
 from ..wal.frame import HEADER_BYTES
 from ..wal.head import ThreadHead, nanoseconds
 from ..wal.log import Log
@@ -156,6 +157,7 @@ def apply_cut(log: Log, cut: Cut, *, batch: int | None = None, pace: Pace = _unp
     if cut.packed is not None:
         log.put_snapshot(cut.thread, cut.seq, cut.packed)
         log.flush()
+        reach("retention: snapshot durable")
     return log.truncate(cut.thread, cut.seq, batch=batch, pace=pace)
 
 

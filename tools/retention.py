@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from ..wal.compaction import alone, sweep
 from ..wal.errors import LogClosed, LogError, LogFailed, LogFull, LogInUse, ThreadNotFound, WalgraphError
+from ..wal.fault import reach
 from .cutting import Cut, Rule, apply_cut, plan_cut
 
 if TYPE_CHECKING:
@@ -251,6 +252,7 @@ class Keeper(threading.Thread):
         ):
             return
         claim.close()
+        reach("retention: budget used up")
         if self._closed.wait(policy.every.total_seconds()):
             raise _Over
         try:

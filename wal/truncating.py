@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .chain import read_frame, walk
+from .fault import reach
 from .frame import peek
 from .keyspace import (
     POSITION_KEY,
@@ -62,6 +63,7 @@ class Truncating:
             if start and pace is not None:
                 pace(size)
             gone += self._cut(thread, lsns[start : start + size], base)
+            reach("cut: frames gone")
         return gone
 
     def _cut(self, thread: str, lsns: Sequence[int], base: int) -> int:

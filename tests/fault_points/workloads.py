@@ -12,17 +12,33 @@ import contextlib
 import operator
 import os
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
 from unittest import mock
 
 from backup_helpers import filled
 from helpers import THREAD, chain
+from schedule_helpers import MINUTE, anything, at, made, runs_of
+from timer_helpers import NOON
 from wal_helpers import a_step, write_steps
 
-from walgraph import KeyRing, Log, LogInUse, LogStore, StaleWriter, sleep, wait_for
-from walgraph.engine import recorder
+from walgraph import (
+    KeyRing,
+    Log,
+    LogInUse,
+    LogStore,
+    Retention,
+    StaleWriter,
+    interrupt,
+    schedules,
+    sleep,
+    wait_for,
+)
+from walgraph.engine import clock, recorder
+from walgraph.engine.firing import Clockwork
 from walgraph.replay.recover import recover
+from walgraph.tools.retention import Keeper
 from walgraph.wal import Encoder, Summary
 from walgraph.wal.backup import manifests
 from walgraph.wal.backup_target import open_target
@@ -330,6 +346,91 @@ class Repairing(Workload):
             assert [head.seq for head in log.threads() if head.thread_id == "t"] == [18]
 
 
+class Firing(Workload):
+    """A schedule whose last times nobody was there to see; a worker looks at it, and again a minute later."""
+
+    def live(self, folder: Path) -> None:
+        """Go on."""
+        with (
+            Log.open(folder / "log", fsync="off") as log,
+            clock.using(clock.FakeClock(NOON)) as fake,
+        ):
+            if not schedules(log):
+                made(log, missed="all", overlap="allow_all")
+            looker = Clockwork(log, anything)
+            for minute in (3, 4):
+                fake.set(NOON + minute * MINUTE)
+                looker.tick()
+                note(folder, "looked", minute)
+
+    def check(self, folder: Path) -> None:
+        """Each time was handed over once, together with what the row says of it; none is missing after a look."""
+        if not whole(folder):
+            return
+        with Log.open(folder / "log", create=False, readonly=True) as log:
+            runs = runs_of(log)
+            rows = list(log.schedules().all())
+        assert runs in [[at(minute) for minute in range(1, upto)] for upto in (1, 4, 5)]
+        assert [row.fires for row in rows] in ([], [len(runs)])
+        assert len(runs) >= max([int(minute) for (minute,) in noted(folder, "looked")], default=0)
+
+    def finish(self, folder: Path) -> None:
+        """All four are there."""
+        self.check(folder)
+        with Log.open(folder / "log", create=False, readonly=True) as log:
+            assert len(runs_of(log)) == 4
+
+
+class Keeping(Workload):
+    """A policy looks after a log, under a budget of a few records, two frames in each transaction."""
+
+    def prepare(self, folder: Path) -> None:
+        """Make a thread with a history, and one whose question is open."""
+        with Log.open(folder / "log", fsync="off") as log:
+            graph = self._graph(log)
+            for number in range(4):
+                graph.invoke({"trail": [number]}, THREAD, durability="sync")
+            asking = {"configurable": {"thread_id": "asks"}}
+            chain(self._one, self._asks, state=State).compile(log).invoke({"trail": []}, asking)
+
+    @staticmethod
+    def _one(_: State) -> State:
+        return {"trail": ["one"]}
+
+    @staticmethod
+    def _asks(_: State) -> State:
+        return {"trail": [interrupt("sure?")]}
+
+    def _graph(self, log: Log) -> Any:
+        return chain(self._one, state=State).compile(log)
+
+    def live(self, folder: Path) -> None:
+        """Go on."""
+        policy = Retention(every=timedelta(milliseconds=1), records=3, batch=2)
+        with Log.open(folder / "log", fsync="off") as log:
+            keeper = Keeper(policy, log)
+            keeper.look_after()
+            assert not keeper.done.problems
+            note(folder, "kept", log.head("t").horizon)
+
+    def check(self, folder: Path) -> None:
+        """The state is what it was, and the question is open."""
+        assert whole(folder)
+        with Log.open(folder / "log", create=False, readonly=True) as log:
+            found = self._graph(log).get_state(THREAD)
+            assert found.values["trail"] == [item for number in range(4) for item in (number, "one")]
+            graph = chain(self._one, self._asks, state=State).compile(log)
+            assert graph.get_state({"configurable": {"thread_id": "asks"}}).interrupts[0].value == "sure?"
+            assert log.head("t").horizon >= max([int(each) for (each,) in noted(folder, "kept")], default=0)
+
+    def finish(self, folder: Path) -> None:
+        """Nothing but the newest checkpoint is left."""
+        self.check(folder)
+        with Log.open(folder / "log", create=False, readonly=True) as log:
+            assert log.head("t").horizon
+            assert len(list(self._graph(log).get_state_history(THREAD))) == 1
+
+
 class Named(NamedTuple):
     """A workload and its name."""
 
@@ -343,6 +444,8 @@ WORKLOADS = (
     Named("rekeying", Rekeying()),
     Named("backing up and restoring", Copying()),
     Named("repairing", Repairing()),
+    Named("firing schedules", Firing()),
+    Named("retention", Keeping()),
 )
 """All of them; together they reach every point."""
 
