@@ -16,11 +16,14 @@ import operator
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
+from unittest import mock
 
 from walgraph import END, START, CompiledGraph, Log, StateGraph, get_stream_writer, interrupt
+from walgraph.wal.log_reading import LogReading
 
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "t"}}
 """The config of the one thread that most tests need."""
@@ -219,3 +222,17 @@ def silent(name, update=None):
 
     node.__name__ = name
     return node
+
+
+@contextmanager
+def noting_reads() -> Iterator[list[Any]]:
+    """Note the records that are decoded after snapshots, meanwhile."""
+    read: list[Any] = []
+    since = LogReading.since
+
+    def noted(self: Any, *arguments: Any, **options: Any) -> Any:
+        found = since(self, *arguments, **options)
+        return found._replace(records=(read.append(each) or each for each in found.records))
+
+    with mock.patch.object(LogReading, "since", noted):
+        yield read

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import THREAD, Trail, asks, chain, drawn, leaves, on, past
+from helpers import THREAD, Trail, asks, chain, drawn, leaves, noting_reads, on, past
 from subgraph_helpers import Child, inner_node, nested_in, parent_of, three_levels
 
 from walgraph import START, Command, StateGraph, interrupt
@@ -270,10 +270,6 @@ def test_the_newest_checkpoints_are_read_without_the_old_ones(way, log, monkeypa
     graph = drawn(way, leaves("a"), edges=">a").compile(log)
     for _ in range(40):
         way.invoke(graph, {}, durability="sync")
-    read = []
-    inner = log.read
-    monkeypatch.setattr(
-        log, "read", lambda *args, **options: (read.append(each) or each for each in inner(*args, **options))
-    )
-    assert len(list(graph.get_state_history(THREAD, limit=3))) == 3
+    with noting_reads() as read:
+        assert len(list(graph.get_state_history(THREAD, limit=3))) == 3
     assert 0 < len(read) < 110
