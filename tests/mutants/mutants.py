@@ -151,18 +151,18 @@ MUTANTS = (
     ),
     mutant(
         "recovery skips the first record after a snapshot",
-        "replay/recover.py",
+        "wal/log_reading.py",
         (
-            "in log.read(thread, state.seq, upto, decoder=decoder):",
-            "in log.read(thread, state.seq + bool(state.seq), upto, decoder=decoder):",
+            "decoder or self.decoder(), begin, upto))",
+            "decoder or self.decoder(), begin + bool(begin), upto))",
         ),
         found_by="simulation/test_laws.py::test_the_laws_hold_with_a_snapshot_at_every_step",
     ),
     mutant(
-        "recovery goes on behind a gap that a compaction made",
-        "replay/recover.py",
-        ("        if seq != last + 1 and not isinstance(record, StateFolded):\n", "        if seq < 0:\n"),
-        found_by="replay/test_recover.py",
+        "a reader gives up where a compaction overtook it",
+        "wal/steady.py",
+        ("    for _ in range(TRIES - 1):\n", "    for _ in range(0):\n"),
+        found_by="replay/test_overtaken.py",
     ),
     mutant(
         "a snapshot stands for one record less than it holds",
