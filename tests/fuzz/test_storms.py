@@ -62,7 +62,8 @@ def test_no_storm_breaks_a_promise(tmp_path, capfd) -> None:
             break
     assert counts["died"]
     assert counts["SIGSTOP"]
-    if not SEED:
+    if SECONDS and not SEED:
+        # The few storms of a short run need not meet each of these; which they meet depends on the clock.
         assert counts["failed"]
         assert counts["ended cancelled"]
         assert counts["ended expired"]
@@ -108,6 +109,7 @@ def test_a_run_that_nobody_takes_over_is_found_out(tmp_path, monkeypatch) -> Non
     blamed(tmp_path, "vanished", patience=2.0)
 
 
+@pytest.mark.skipif(not SECONDS, reason="a process dies at that instant once in many storms: make fuzz")
 def test_a_cancellation_that_dies_with_its_process_is_found_out(tmp_path, monkeypatch) -> None:
     """Planted: whoever takes a run over takes its cancellation for one from before."""
     begin = Attendance.__init__
