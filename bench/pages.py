@@ -99,7 +99,7 @@ def main() -> None:
     for name in PAGES:
         path = ROOT / name
         text = path.read_text()
-        path.write_text(BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]}\n{found[3]}", text))
+        path.write_text(BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n{found[3]}", text))
         print(f"{name}: {len(BLOCK.findall(text))} tables")
 
 
